@@ -1,0 +1,1 @@
+//! Micro-benchmarks and scenarios; see the `examples` and `benches` folders.

@@ -1,0 +1,30 @@
+//! Every byte offset of what lies on a device. Only this module knows one; `docs/format.md` is its prose.
+//!
+//! * `header`: the device header, two slots in block 0.
+//! * `block`: the header of a write block, and the footer that seals it.
+//! * `record`: a record's header, and the mark that ends a flush.
+//! * `bins`: a record's body.
+//! * `checkpoint`: the index and block table as a clean stop leaves them.
+//!
+//! Encoders write into memory, decoders read from memory that may hold anything: bad bytes are an answer, never a panic.
+
+mod bins;
+mod block;
+pub mod checkpoint;
+mod header;
+mod record;
+mod wire;
+
+pub use bins::{Bins, BodyWriter, Items, Malformed, ValueRef};
+pub use block::{
+    BLOCK_HEADER_BYTES, BlockHeader, BlockKind, FOOTER_ENTRY_BYTES, Footer, FooterEntry, LINKS,
+    Link, LinkState, TRAILER_BYTES, block_header_region, footer_bytes,
+};
+pub use header::{
+    CheckpointRef, DeviceHeader, FORMAT_VERSION, HeaderSlot, Truncation, header_slot_bytes,
+    truncations_max,
+};
+pub use record::{
+    FlushMark, MARK_BYTES, PlaceSeed, RECORD_HEADER_BYTES, RecordBuilder, RecordFault, RecordView,
+    Walked, walk_at,
+};

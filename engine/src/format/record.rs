@@ -1,0 +1,304 @@
+//! A record on a device, and the mark that ends each flush.
+//!
+//! ```text
+//! record := header (64 bytes) set key body padding          padded to its size class
+//!
+//! header  0  8  checksum of bytes 8.. of header, set and key, seeded with the place
+//!         8  2  magic "rC"
+//!        10  1  kind: 1 record, 2 tombstone
+//!        11  1  kind of key: 1 text, 2 number, 3 bytes
+//!        12  1  length of set
+//!        13  1  size class
+//!        14  2  length of key
+//!        16 16  digest
+//!        32  8  version: sequence
+//!        40  4  version: epoch
+//!        44  4  length of body
+//!        48  6  void time, milliseconds since 1970, 0 for never
+//!        54  2  generation
+//!        56  8  checksum of the body, unseeded
+//!
+//! mark    0  8  checksum of bytes 8..16, seeded with the place
+//!         8  2  magic "fC"
+//!        10  3  bytes of this block that were durable before this flush, in 16-byte units
+//!        13  3  from the mark's start to the next record, in 16-byte units
+//! ```
+//!
+//! The place is part of the checksum (device, block sequence, offset), so a record that was left from an earlier use of the
+//! block, or landed where it does not belong, is not taken for one.
+
+use super::wire::{checksum, get_u16, get_u32, get_u64, get_uint, put, put_uint};
+use crate::model::{Digest, Key, SizeClass, UNIT, Version, VoidTime};
+
+/// Bytes of a record's fixed header.
+pub const RECORD_HEADER_BYTES: usize = 64;
+/// Bytes of a flush mark.
+pub const MARK_BYTES: usize = 16;
+
+const RECORD_MAGIC: u16 = u16::from_le_bytes(*b"rC");
+const MARK_MAGIC: u16 = u16::from_le_bytes(*b"fC");
+const KIND_RECORD: u8 = 1;
+const KIND_TOMBSTONE: u8 = 2;
+
+/// What ties bytes to their place: a device's secret seed and a block's sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PlaceSeed(u64);
+
+impl PlaceSeed {
+    /// The seed of the block with sequence `block_seq` on the device with `device_seed`.
+    pub fn new(device_seed: u64, block_seq: u64) -> Self {
+        Self(device_seed ^ block_seq.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// The seed for something at byte `offset` of the block.
+    fn at(self, offset: u64) -> u64 {
+        self.0.wrapping_add(offset.wrapping_mul(0xd6e8_feb8_6659_fd93))
+    }
+}
+
+/// A record being put together for the write buffer. The version, the generation and the place are filled in last.
+#[derive(Debug, Default)]
+pub struct RecordBuilder {
+    bytes: Vec<u8>,
+    head: usize,
+}
+
+impl RecordBuilder {
+    /// Starts over with header, set and key of `key`; the body follows through [`Self::body`].
+    pub fn start(&mut self, key: &Key, digest: Digest, tombstone: bool) {
+        self.bytes.clear();
+        self.bytes.resize(RECORD_HEADER_BYTES, 0);
+        self.bytes.extend_from_slice(key.set().as_bytes());
+        let key_len = key.with_user_bytes(|user| {
+            self.bytes.extend_from_slice(user);
+            user.len()
+        });
+        self.head = self.bytes.len();
+        let b = &mut self.bytes[..];
+        put_uint::<2>(b, 8, u64::from(RECORD_MAGIC));
+        b[10] = if tombstone { KIND_TOMBSTONE } else { KIND_RECORD };
+        b[11] = key.kind_byte();
+        b[12] = key.set().len() as u8;
+        put_uint::<2>(b, 14, key_len as u64);
+        put(b, 16, &digest.0.to_le_bytes());
+    }
+
+    /// Where the body is appended. Nothing but the body may be added.
+    pub fn body(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Bytes so far: header, set, key and body.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether nothing was started.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Completes everything that does not depend on the place, pads to the size class and returns it. The body is complete.
+    pub fn seal_body(&mut self, void_time: VoidTime) -> SizeClass {
+        let body_len = self.bytes.len() - self.head;
+        let size = SizeClass::for_bytes(self.bytes.len() as u64);
+        let sum = checksum(&self.bytes[self.head..], 0);
+        let b = &mut self.bytes[..];
+        b[13] = size.0;
+        put_uint::<4>(b, 44, body_len as u64);
+        put_uint::<6>(b, 48, void_time.0);
+        put_uint::<8>(b, 56, sum);
+        self.bytes.resize(size.bytes() as usize, 0);
+        size
+    }
+
+    /// Fills in version and generation, ties the record to its place and returns its bytes.
+    pub fn finish(
+        &mut self,
+        version: Version,
+        generation: u16,
+        seed: PlaceSeed,
+        offset: u64,
+    ) -> &[u8] {
+        let b = &mut self.bytes[..];
+        put_uint::<8>(b, 32, version.sequence);
+        put_uint::<4>(b, 40, u64::from(version.epoch));
+        put_uint::<2>(b, 54, u64::from(generation));
+        let sum = checksum(&b[8..self.head], seed.at(offset));
+        put_uint::<8>(b, 0, sum);
+        b
+    }
+}
+
+/// What is wrong with the bytes where a record should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordFault {
+    /// No record header of this place.
+    Header,
+    /// The header is right, the body's checksum is not.
+    Body,
+}
+
+impl RecordFault {
+    /// In words.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Header => "its header does not fit its checksum or its place",
+            Self::Body => "its body does not fit its checksum",
+        }
+    }
+}
+
+/// A record in memory whose header has been verified.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordView<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> RecordView<'a> {
+    /// The record at the front of `bytes`, which lie at `offset` of the block that `seed` stands for. The body is not verified.
+    pub fn parse(bytes: &'a [u8], seed: PlaceSeed, offset: u64) -> Result<Self, RecordFault> {
+        let fault = RecordFault::Header;
+        if bytes.len() < RECORD_HEADER_BYTES || get_u16(bytes, 8) != RECORD_MAGIC {
+            return Err(fault);
+        }
+        let view = Self { bytes };
+        let total = view.body_end();
+        let known_kinds = matches!(bytes[10], KIND_RECORD | KIND_TOMBSTONE);
+        let size = SizeClass(bytes[13]).bytes();
+        if !known_kinds || total as u64 > size || size > bytes.len() as u64 {
+            return Err(fault);
+        }
+        if checksum(&bytes[8..view.head_end()], seed.at(offset)) != get_u64(bytes, 0) {
+            return Err(fault);
+        }
+        Ok(Self { bytes: &bytes[..size as usize] })
+    }
+
+    /// Whether the body fits its checksum.
+    pub fn verify_body(&self) -> Result<(), RecordFault> {
+        match checksum(self.body(), 0) == get_u64(self.bytes, 56) {
+            true => Ok(()),
+            false => Err(RecordFault::Body),
+        }
+    }
+
+    fn head_end(&self) -> usize {
+        RECORD_HEADER_BYTES + usize::from(self.bytes[12]) + usize::from(get_u16(self.bytes, 14))
+    }
+
+    fn body_end(&self) -> usize {
+        self.head_end() + get_u32(self.bytes, 44) as usize
+    }
+
+    /// Space taken.
+    pub fn size(&self) -> SizeClass {
+        SizeClass(self.bytes[13])
+    }
+
+    /// Whether it is a durable delete.
+    pub fn tombstone(&self) -> bool {
+        self.bytes[10] == KIND_TOMBSTONE
+    }
+
+    /// The record's identity.
+    pub fn digest(&self) -> Digest {
+        Digest(u128::from_le_bytes(super::wire::array(self.bytes, 16)))
+    }
+
+    /// What orders it among the versions of its record.
+    pub fn version(&self) -> Version {
+        Version { epoch: get_u32(self.bytes, 40), sequence: get_u64(self.bytes, 32) }
+    }
+
+    /// When it expires.
+    pub fn void_time(&self) -> VoidTime {
+        VoidTime(get_uint::<6>(self.bytes, 48))
+    }
+
+    /// Its write counter.
+    pub fn generation(&self) -> u16 {
+        get_u16(self.bytes, 54)
+    }
+
+    /// The set's name; `None` when it is not UTF-8.
+    pub fn set(&self) -> Option<&'a str> {
+        std::str::from_utf8(self.set_bytes()).ok()
+    }
+
+    fn set_bytes(&self) -> &'a [u8] {
+        &self.bytes[RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + usize::from(self.bytes[12])]
+    }
+
+    fn key_bytes(&self) -> &'a [u8] {
+        &self.bytes[RECORD_HEADER_BYTES + usize::from(self.bytes[12])..self.head_end()]
+    }
+
+    /// The key; `None` when its bytes are not one.
+    pub fn key(&self) -> Option<Key> {
+        Key::from_parts(self.set()?, self.bytes[11], self.key_bytes())
+    }
+
+    /// Whether this is the record of `key`.
+    pub fn is_key(&self, key: &Key) -> bool {
+        self.bytes[11] == key.kind_byte()
+            && self.set_bytes() == key.set().as_bytes()
+            && key.with_user_bytes(|user| user == self.key_bytes())
+    }
+
+    /// The encoded bins.
+    pub fn body(&self) -> &'a [u8] {
+        &self.bytes[self.head_end()..self.body_end()]
+    }
+}
+
+/// The mark that ends a flush and leads over the padding to the next record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlushMark {
+    /// How much of the block was durable before this flush, in bytes.
+    pub durable: u64,
+    /// Bytes from the mark's start to the next record.
+    pub skip: u64,
+}
+
+impl FlushMark {
+    /// The mark for byte `offset` of the block.
+    pub fn encode(self, seed: PlaceSeed, offset: u64) -> [u8; MARK_BYTES] {
+        let mut bytes = [0; MARK_BYTES];
+        put_uint::<2>(&mut bytes, 8, u64::from(MARK_MAGIC));
+        put_uint::<3>(&mut bytes, 10, self.durable / UNIT);
+        put_uint::<3>(&mut bytes, 13, self.skip / UNIT);
+        let sum = checksum(&bytes[8..], seed.at(offset));
+        put_uint::<8>(&mut bytes, 0, sum);
+        bytes
+    }
+
+    fn parse(bytes: &[u8], seed: PlaceSeed, offset: u64) -> Option<Self> {
+        let bytes = bytes.get(..MARK_BYTES)?;
+        let fits = get_u16(bytes, 8) == MARK_MAGIC
+            && checksum(&bytes[8..], seed.at(offset)) == get_u64(bytes, 0);
+        let skip = get_uint::<3>(bytes, 13) * UNIT;
+        (fits && skip >= MARK_BYTES as u64)
+            .then(|| Self { durable: get_uint::<3>(bytes, 10) * UNIT, skip })
+    }
+}
+
+/// What a walk finds at one place of a block.
+#[derive(Clone, Copy, Debug)]
+pub enum Walked<'a> {
+    /// A record with a sound header (its body is not verified).
+    Record(RecordView<'a>),
+    /// The end of a flush.
+    Mark(FlushMark),
+    /// Nothing that belongs here.
+    Nothing,
+}
+
+/// What lies at byte `offset` of `block`, the bytes of a whole block.
+pub fn walk_at(block: &[u8], seed: PlaceSeed, offset: u64) -> Walked<'_> {
+    let Some(bytes) = block.get(offset as usize..) else { return Walked::Nothing };
+    if let Ok(record) = RecordView::parse(bytes, seed, offset) {
+        return Walked::Record(record);
+    }
+    FlushMark::parse(bytes, seed, offset).map_or(Walked::Nothing, Walked::Mark)
+}

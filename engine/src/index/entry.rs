@@ -1,0 +1,158 @@
+//! What RAM holds for one record: 20 bytes.
+//!
+//! ```text
+//! bytes  0..8   tag: the 64 digest bits behind the partition's 12 (little-endian)
+//! bytes  8..13  location in 16-byte units (40 bits; 0 marks an empty slot)
+//! byte   13     size class
+//! bytes 14..16  generation
+//! bytes 16..20  bits 0..30 expiry in seconds, bit 30 older version may exist, bit 31 tombstone
+//! ```
+
+use crate::model::{Location, NEVER, SizeClass, VoidTime};
+
+/// Bytes of one packed entry.
+pub const ENTRY_BYTES: usize = 20;
+
+/// 2024-01-01T00:00:00Z in seconds since 1970: where the index's coarse expiry starts to count.
+const EXPIRY_EPOCH: u64 = 1_704_067_200;
+const EXPIRY_MASK: u32 = (1 << 30) - 1;
+/// Later than coarse expiry can tell (2058): only the record itself knows.
+const EXPIRY_FAR: u32 = EXPIRY_MASK;
+
+/// A record's void time as the index keeps it: the second after which the record is surely gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CoarseExpiry(u32);
+
+/// What the index alone can say about a record's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Not expired.
+    Alive,
+    /// Expired.
+    Expired,
+    /// It expires within this second, or after 2058: the record's own void time decides.
+    AskRecord,
+}
+
+impl CoarseExpiry {
+    /// Never expires.
+    pub const NEVER: Self = Self(0);
+
+    /// The coarse form of `void`: its second, rounded up.
+    pub fn new(void: VoidTime) -> Self {
+        if void == NEVER {
+            return Self::NEVER;
+        }
+        let seconds = void.0.div_ceil(1000).saturating_sub(EXPIRY_EPOCH).max(1);
+        Self(seconds.min(u64::from(EXPIRY_FAR)) as u32)
+    }
+
+    /// Whether the record is alive at `now_ms` (milliseconds since 1970), as far as the index can tell.
+    pub fn life(self, now_ms: u64) -> Life {
+        if self.0 == 0 {
+            return Life::Alive;
+        }
+        let gone_ms = (EXPIRY_EPOCH + u64::from(self.0)) * 1000;
+        if now_ms + 1000 <= gone_ms {
+            Life::Alive
+        } else if self.0 == EXPIRY_FAR || now_ms < gone_ms {
+            Life::AskRecord
+        } else {
+            Life::Expired
+        }
+    }
+}
+
+/// One record in the index, unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where the newest version lies.
+    pub location: Location,
+    /// How much space it takes there.
+    pub size: SizeClass,
+    /// Its write counter, 1 or more.
+    pub generation: u16,
+    /// When it expires.
+    pub expiry: CoarseExpiry,
+    /// The newest version is a delete.
+    pub tombstone: bool,
+    /// An older version of this record may still lie on a device.
+    pub older: bool,
+}
+
+impl Entry {
+    /// Packs the entry under its record's tag.
+    pub fn pack(&self, tag: u64) -> [u8; ENTRY_BYTES] {
+        let mut bytes = [0; ENTRY_BYTES];
+        bytes[0..8].copy_from_slice(&tag.to_le_bytes());
+        bytes[8..13].copy_from_slice(&self.location.units().to_le_bytes()[..5]);
+        bytes[13] = self.size.0;
+        bytes[14..16].copy_from_slice(&self.generation.to_le_bytes());
+        let word = self.expiry.0 | u32::from(self.older) << 30 | u32::from(self.tombstone) << 31;
+        bytes[16..20].copy_from_slice(&word.to_le_bytes());
+        bytes
+    }
+
+    /// The tag and the entry in packed bytes; `None` for an empty slot.
+    pub fn unpack(bytes: &[u8; ENTRY_BYTES]) -> Option<(u64, Self)> {
+        let mut units = [0; 8];
+        units[..5].copy_from_slice(&bytes[8..13]);
+        let units = u64::from_le_bytes(units);
+        if units == 0 {
+            return None;
+        }
+        let tag = u64::from_le_bytes(bytes[0..8].try_into().expect("eight bytes"));
+        let word = u32::from_le_bytes(bytes[16..20].try_into().expect("four bytes"));
+        let entry = Self {
+            location: Location::from_units(units),
+            size: SizeClass(bytes[13]),
+            generation: u16::from_le_bytes([bytes[14], bytes[15]]),
+            expiry: CoarseExpiry(word & EXPIRY_MASK),
+            tombstone: word >> 31 == 1,
+            older: word >> 30 & 1 == 1,
+        };
+        Some((tag, entry))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An entry that does not come back as it was stored would send a read to another record's place.
+    #[test]
+    fn packing_keeps_every_field() {
+        let mut seed = 1u64;
+        for _ in 0..10_000 {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let entry = Entry {
+                location: Location::from_units(((seed >> 20) % (1 << 40)) | 1),
+                size: SizeClass(seed as u8),
+                generation: (seed >> 8) as u16,
+                expiry: CoarseExpiry((seed >> 30) as u32 & EXPIRY_MASK),
+                tombstone: seed >> 63 == 1,
+                older: seed >> 62 & 1 == 1,
+            };
+            assert_eq!(Entry::unpack(&entry.pack(seed)), Some((seed, entry)));
+        }
+        assert_eq!(Entry::unpack(&[0; ENTRY_BYTES]), None);
+    }
+
+    /// The index may say "ask the record", but never call a live record expired or an expired one alive.
+    #[test]
+    fn coarse_expiry_never_contradicts_the_exact_one() {
+        let base = EXPIRY_EPOCH * 1000 + 5_000_000;
+        for void_ms in (base..base + 3000).step_by(37) {
+            let (void, coarse) = (VoidTime(void_ms), CoarseExpiry::new(VoidTime(void_ms)));
+            for now in (base - 2000..base + 6000).step_by(41) {
+                match coarse.life(now) {
+                    Life::Alive => assert!(!void.expired(now), "{void_ms} {now}"),
+                    Life::Expired => assert!(void.expired(now), "{void_ms} {now}"),
+                    Life::AskRecord => {}
+                }
+            }
+        }
+        assert_eq!(CoarseExpiry::new(NEVER).life(u64::MAX / 2), Life::Alive);
+        assert_eq!(CoarseExpiry::new(VoidTime(VoidTime::MAX_MS)).life(base), Life::Alive);
+    }
+}

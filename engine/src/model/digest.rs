@@ -1,0 +1,134 @@
+//! From a key to its identity: 12 public partition bits, then 116 bits of a seeded hash.
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use super::Key;
+
+/// How many slices the digest space has.
+pub const PARTITIONS: usize = 4096;
+
+/// A record's identity: the partition in the top 12 bits, then seeded xxh3-128 bits.
+///
+/// The partition comes from a public function of the key, so that any client can compute it and reach the partition's
+/// master in one hop. The other bits depend on the namespace's secret, so that nobody can choose keys that collide.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(pub u128);
+
+impl Digest {
+    /// The partition this record belongs to, below [`PARTITIONS`].
+    pub fn partition(self) -> u16 {
+        (self.0 >> 116) as u16
+    }
+
+    /// The 64 seeded bits that follow the partition: what the index stores, and the order of a scan.
+    pub fn tag(self) -> u64 {
+        (self.0 >> 52) as u64
+    }
+}
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// Which public function gives a key its partition. Stored in every device header as one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum PartitionKind {
+    /// The top 12 bits of unseeded xxh3-64 over kind byte, set length byte, set and key bytes.
+    Xxh3 = 1,
+}
+
+impl PartitionKind {
+    /// Reads the byte of a device header; `None` when this version of Cairn does not know the function.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        (byte == 1).then_some(Self::Xxh3)
+    }
+
+    /// The partition of `key`, below [`PARTITIONS`].
+    pub fn partition(self, key: &Key) -> u16 {
+        match self {
+            Self::Xxh3 => key.with_identity_bytes(|bytes| (xxh3_64(bytes) >> 52) as u16),
+        }
+    }
+}
+
+/// The namespace's hash secret: made once at random, kept in the device headers, never sent to a client.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HashSecret(pub [u8; Self::LEN]);
+
+impl HashSecret {
+    /// Length in bytes: that of an xxh3 custom secret.
+    pub const LEN: usize = 192;
+
+    /// A new secret from the operating system's random source.
+    pub fn random() -> Self {
+        let mut bytes = [0; Self::LEN];
+        getrandom::fill(&mut bytes).expect("the operating system has a random source");
+        Self(bytes)
+    }
+
+    /// The digest of `key`: partition bits by `kind`, the others by xxh3-128 with this secret.
+    pub fn digest(&self, kind: PartitionKind, key: &Key) -> Digest {
+        let partition = u128::from(kind.partition(key));
+        let seeded = key.with_identity_bytes(|bytes| {
+            let mut hasher = Xxh3::with_secret(self.0);
+            hasher.update(bytes);
+            hasher.digest128()
+        });
+        Digest(partition << 116 | seeded >> 12)
+    }
+
+    /// The seeded 64-bit hash of a set's name, as footers and truncations store it; 0 is kept for "the whole namespace".
+    pub fn set_hash(&self, set: &str) -> u64 {
+        let mut hasher = Xxh3::with_secret(self.0);
+        hasher.update(b"set:");
+        hasher.update(set.as_bytes());
+        hasher.digest().max(1)
+    }
+}
+
+impl std::fmt::Debug for HashSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HashSecret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UserKey;
+
+    fn key(set: &str, key: UserKey) -> Key {
+        Key::new(set, key).unwrap()
+    }
+
+    /// Keys that differ only in kind or in where the set ends are different records: a user would otherwise overwrite one with the other.
+    #[test]
+    fn kind_and_set_boundary_are_part_of_the_identity() {
+        let secret = HashSecret([7; HashSecret::LEN]);
+        let all = [
+            key("a", UserKey::Str("bc".into())),
+            key("ab", UserKey::Str("c".into())),
+            key("a", UserKey::Bytes(b"bc".to_vec())),
+            key("", UserKey::Str("abc".into())),
+            key("", UserKey::Int(1)),
+            key("", UserKey::Bytes(1i64.to_le_bytes().to_vec())),
+        ];
+        let digests: std::collections::HashSet<_> =
+            all.iter().map(|k| secret.digest(PartitionKind::Xxh3, k)).collect();
+        assert_eq!(digests.len(), all.len());
+    }
+
+    /// The partition is public: it must not depend on the secret, and it is the digest's top 12 bits.
+    #[test]
+    fn partition_ignores_the_secret() {
+        let key = key("set", UserKey::Str("k".into()));
+        for byte in 0..8 {
+            let secret = HashSecret([byte; HashSecret::LEN]);
+            let digest = secret.digest(PartitionKind::Xxh3, &key);
+            assert_eq!(digest.partition(), PartitionKind::Xxh3.partition(&key));
+        }
+    }
+}

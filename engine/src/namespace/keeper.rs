@@ -1,0 +1,67 @@
+//! What must be done from time to time: tombstones that guard nothing any more go, expired records are counted.
+//!
+//! A thread walks the index round and round, a slice of partitions at a time, so that its share of a core stays small.
+
+use std::{
+    sync::{Arc, Weak, atomic::{AtomicBool, Ordering::SeqCst}},
+    time::Duration,
+};
+
+use super::Namespace;
+use crate::{
+    index::{Life, Verdict},
+    model::PARTITIONS,
+    storage::blocks::BlockState,
+};
+
+/// Pause between two slices.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Slices of a round.
+const SLICES: usize = 64;
+
+impl Namespace {
+    /// One slice of a round over the index: drops tombstones below the horizon and counts expired records. Returns how many of these it met.
+    #[doc(hidden)]
+    pub fn housekeep(&self, partitions: std::ops::Range<u16>) -> u64 {
+        let horizon = self.shared.blocks.horizon();
+        let now = self.shared.clock.now_ms();
+        let mut expired = 0;
+        for partition in partitions {
+            self.index.sweep(partition, |_, entry| {
+                if !entry.tombstone {
+                    expired += u64::from(entry.expiry.life(now) == Life::Expired);
+                    return Verdict::Keep;
+                }
+                let Some((block, _)) = self.shared.blocks.locate(entry.location) else {
+                    return Verdict::Keep;
+                };
+                let block = self.shared.blocks.get(block);
+                // Every version of the record is below the tombstone's, which is at most the block's highest.
+                let guards = block.state() != BlockState::Sealed || block.version_range().1 >= horizon;
+                if guards {
+                    return Verdict::Keep;
+                }
+                self.counters.tombstones.sub(1);
+                self.shared.kill(entry.location, entry.size, true);
+                Verdict::Remove
+            });
+        }
+        expired
+    }
+}
+
+/// Runs the keeper until `stop` is set or the namespace is gone.
+pub(super) fn run(namespace: &Weak<Namespace>, stop: &Arc<AtomicBool>) {
+    let step = PARTITIONS / SLICES;
+    let mut expired = 0;
+    for slice in (0..SLICES).cycle() {
+        std::thread::park_timeout(PAUSE);
+        let Some(namespace) = namespace.upgrade().filter(|_| !stop.load(SeqCst)) else { return };
+        let first = (slice * step) as u16;
+        expired += namespace.housekeep(first..first + step as u16);
+        if slice == SLICES - 1 {
+            namespace.counters.expired.store(expired, SeqCst);
+            expired = 0;
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A namespace: the operations on its records, and what joins the index to the storage.
+//!
+//! ```text
+//! write: key -> digest -> index entry seen -> (old record) -> new record -> under the index slot: append, set -> wait for the flush
+//! read:  key -> digest -> index entry -> bytes from RAM or the device -> verify digest and key -> record
+//! ```
+//!
+//! * `read`, `write`, `operate`, `scan`, `truncate`: the operations.
+//! * `sets`: names and counts of sets, truncations under way.
+//! * `start`, `rebuild`, `checkpoint`: how a namespace comes up and goes down.
+//! * `keeper`: what must be done from time to time.
+//!
+//! Writers of one record do not lock it across I/O: they look, compute, and apply only if the entry is still the one they saw; if not,
+//! somebody else made progress, and they look again.
+
+mod checkpoint;
+mod config;
+mod keeper;
+mod operate;
+mod outcome;
+mod read;
+mod rebuild;
+mod record;
+mod scan;
+mod sets;
+mod start;
+mod truncate;
+mod write;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    thread::JoinHandle,
+};
+
+use parking_lot::Mutex;
+
+pub use self::{
+    config::{DeviceConfig, NamespaceConfig},
+    outcome::{
+        DeviceStats, Metadata, Operated, Operation, Outcome, SetStats, StartKind, StartReport,
+        Stats,
+    },
+    record::{Record, ScanPage},
+    start::OpenOptions,
+};
+use self::sets::Sets;
+use crate::{
+    counter::Counter,
+    error::Error,
+    index::Index,
+    model::{Digest, HashSecret, Key, PartitionKind},
+    storage::{Shared, flusher::Flusher},
+};
+pub use crate::storage::recover::Progress;
+
+/// A namespace that is open. Shared by all threads through an `Arc`.
+pub struct Namespace {
+    config: NamespaceConfig,
+    shared: Arc<Shared>,
+    index: Index,
+    sets: Sets,
+    secret: HashSecret,
+    partition_kind: PartitionKind,
+    /// The largest record, in bytes on the device.
+    record_max: u64,
+    default_ttl_ms: AtomicU64,
+    counters: Counters,
+    report: StartReport,
+    stopping: AtomicBool,
+    /// Tells the flushers and the keeper to end.
+    stop: Arc<AtomicBool>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Without threads of their own, in a simulator: [`Namespace::drive`] turns them.
+    driven: Option<Mutex<Vec<Flusher>>>,
+}
+
+impl std::fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Namespace").field("name", &self.config.name).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    reads: Counter,
+    writes: Counter,
+    deletes: Counter,
+    tombstones: Counter,
+    /// Found by the keeper's last round.
+    expired: AtomicU64,
+    digest_mismatches: Counter,
+    refused_full: Counter,
+}
+
+impl Namespace {
+    /// The settings it was opened with.
+    pub fn config(&self) -> &NamespaceConfig {
+        &self.config
+    }
+
+    /// What the start found and did.
+    pub fn report(&self) -> &StartReport {
+        &self.report
+    }
+
+    /// The largest record that can be written, in bytes on the device, header and key included.
+    pub fn record_max(&self) -> u64 {
+        self.record_max
+    }
+
+    /// Which public function gives a key its partition here.
+    pub fn partition_kind(&self) -> PartitionKind {
+        self.partition_kind
+    }
+
+    /// Changes the lifetime of records written with the default one, in milliseconds; 0 for ever.
+    pub fn set_default_ttl_ms(&self, ms: u64) {
+        self.default_ttl_ms.store(ms, SeqCst);
+    }
+
+    /// The lifetime of records written with the default one, in milliseconds; 0 for ever.
+    pub fn default_ttl_ms(&self) -> u64 {
+        self.default_ttl_ms.load(SeqCst)
+    }
+
+    /// Changes the share of the space above which writes are refused, 1 to 100 per cent.
+    pub fn set_max_used_pct(&self, percent: u8) {
+        self.shared.set_max_used_pct(percent);
+    }
+
+    /// The share of the space above which writes are refused, in per cent.
+    pub fn max_used_pct(&self) -> u8 {
+        self.shared.max_used_pct()
+    }
+
+    /// Counters and sizes at this moment.
+    pub fn stats(&self) -> Stats {
+        let shared = &self.shared;
+        let tombstones = self.counters.tombstones.get();
+        let expired = self.counters.expired.load(SeqCst);
+        let devices = shared.stores.iter();
+        let total: u64 = devices.clone().map(|store| u64::from(store.block_count - 1)).sum();
+        Stats {
+            records: self.index.len().saturating_sub(tombstones).saturating_sub(expired),
+            tombstones,
+            expired,
+            index_bytes: self.index.memory_bytes(),
+            buffer_bytes: shared.image_bytes(),
+            capacity_bytes: total * shared.block_size,
+            in_use_bytes: shared.blocks.in_use(),
+            total_blocks: total,
+            free_blocks: devices.map(|store| u64::from(store.free_blocks())).sum(),
+            reads: self.counters.reads.get(),
+            writes: self.counters.writes.get(),
+            deletes: self.counters.deletes.get(),
+            device_reads: shared.counters.device_reads.get(),
+            buffer_hits: shared.counters.buffer_hits.get(),
+            shared_reads: shared.counters.shared_reads.get(),
+            flushes: shared.counters.flushes.get(),
+            bytes_flushed: shared.counters.bytes_flushed.get(),
+            damaged: shared.counters.damaged.get(),
+            digest_mismatches: self.counters.digest_mismatches.get(),
+            refused_full: self.counters.refused_full.get(),
+        }
+    }
+
+    /// The devices at this moment.
+    pub fn devices(&self) -> Vec<DeviceStats> {
+        let shared = &self.shared;
+        let stats = |store: &crate::storage::store::Store| {
+            let blocks = store.first_block..store.first_block + store.block_count;
+            DeviceStats {
+                path: store.device.name().to_owned(),
+                size: store.device.geometry().size,
+                sector: store.sector,
+                failed: store.failure().map(str::to_owned),
+                total_blocks: u64::from(store.block_count - 1),
+                free_blocks: u64::from(store.free_blocks()),
+                in_use_bytes: blocks.map(|b| u64::from(shared.blocks.get(b).in_use())).sum(),
+            }
+        };
+        shared.stores.iter().map(stats).collect()
+    }
+
+    /// The sets that have records, by name.
+    pub fn sets(&self) -> Vec<SetStats> {
+        self.sets.stats()
+    }
+
+    fn digest(&self, key: &Key) -> Digest {
+        self.secret.digest(self.partition_kind, key)
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        if self.stopping.load(SeqCst) {
+            return Err(Error::Stopping { in_doubt: false });
+        }
+        Ok(())
+    }
+
+    /// Turns the flushers of a namespace that has no threads of its own. Returns whether anything may still be on its way.
+    #[doc(hidden)]
+    pub fn drive(&self) -> bool {
+        let Some(driven) = &self.driven else { return false };
+        let waker = std::task::Waker::noop();
+        let mut flushers = driven.lock();
+        let mut busy = false;
+        for (flusher, store) in flushers.iter_mut().zip(&self.shared.stores) {
+            store.take_kick();
+            flusher.turn(&self.shared, waker);
+            busy |= !flusher.is_idle() || !store.is_clean();
+        }
+        busy
+    }
+}

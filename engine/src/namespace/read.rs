@@ -1,0 +1,172 @@
+//! Reading a record, and whether it exists.
+
+use super::{Metadata, Namespace, Record};
+use crate::{
+    error::Error,
+    index::{Entry, Life},
+    model::{Digest, Key, NEVER, ReadPolicy, VoidTime},
+    storage::read::{ReadError, RecordBytes},
+};
+
+/// What the index says of a record, as far as it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// There is nothing, or a tombstone, or it expired or was truncated.
+    Gone,
+    /// It is there.
+    Live,
+    /// It is about to expire: only the record itself knows.
+    AskRecord,
+}
+
+/// What lies where an index entry points.
+pub(super) enum Fetched {
+    /// The record.
+    Record(Record),
+    /// The record has expired.
+    Expired,
+    /// The entry has changed: look again.
+    Changed,
+    /// A sound record, but another one: two records share an index entry's bits.
+    Other,
+}
+
+impl Namespace {
+    /// Reads a record; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corruption`] when the stored record is damaged, [`Error::ReadFailed`] when the device cannot be read,
+    /// [`Error::Stopping`].
+    pub async fn get(&self, key: &Key, policy: &ReadPolicy) -> Result<Option<Record>, Error> {
+        self.check_open()?;
+        self.counters.reads.add(1);
+        let digest = self.digest(key);
+        loop {
+            let Some(entry) = self.index.get(digest) else { return Ok(None) };
+            if self.presence(&entry, || self.set_hash(key)) == Presence::Gone {
+                self.shared.settled(entry.location, entry.size).await?;
+                return Ok(None);
+            }
+            match self.fetch(digest, &entry, policy.bypass_cache).await? {
+                Fetched::Record(record) if record.bytes.verified().is_key(key) => {
+                    return Ok(Some(record));
+                }
+                Fetched::Record(_) | Fetched::Other => {
+                    self.counters.digest_mismatches.add(1);
+                    return Ok(None);
+                }
+                Fetched::Expired => return Ok(None),
+                Fetched::Changed => {}
+            }
+        }
+    }
+
+    /// Whether a record exists, with its generation and void time; `None` when there is none. Costs no device read unless the record
+    /// has a void time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::get`], for records with a void time.
+    pub async fn exists(&self, key: &Key, policy: &ReadPolicy) -> Result<Option<Metadata>, Error> {
+        let digest = self.digest(key);
+        if let Some(entry) = self.index.get(digest)
+            && entry.expiry == crate::index::CoarseExpiry::NEVER
+            && self.presence(&entry, || self.set_hash(key)) == Presence::Live
+        {
+            self.check_open()?;
+            self.counters.reads.add(1);
+            self.shared.settled(entry.location, entry.size).await?;
+            return Ok(Some(Metadata { generation: entry.generation, void_time: NEVER }));
+        }
+        Ok(self.get(key, policy).await?.map(|record| record.metadata()))
+    }
+
+    pub(super) fn set_hash(&self, key: &Key) -> u64 {
+        self.secret.set_hash(key.set())
+    }
+
+    /// What the index alone says. `set_hash` is asked for only while a truncation is under way.
+    pub(super) fn presence(&self, entry: &Entry, set_hash: impl FnOnce() -> u64) -> Presence {
+        if entry.tombstone {
+            return Presence::Gone;
+        }
+        let cut = self.sets.is_sweeping().then(|| self.sets.cut(set_hash())).flatten();
+        if let Some(cut) = cut
+            && let Some((block, _)) = self.shared.blocks.locate(entry.location)
+            && self.shared.blocks.get(block).birth_sequence() < cut.sequence
+        {
+            return Presence::Gone;
+        }
+        match entry.expiry.life(self.shared.clock.now_ms()) {
+            Life::Alive => Presence::Live,
+            Life::Expired => Presence::Gone,
+            Life::AskRecord => Presence::AskRecord,
+        }
+    }
+
+    /// Reads what `entry`, the index entry of `digest`, points to.
+    pub(super) async fn fetch(
+        &self,
+        digest: Digest,
+        entry: &Entry,
+        bypass: bool,
+    ) -> Result<Fetched, Error> {
+        let found = match self.shared.read(entry.location, entry.size, bypass).await {
+            Ok(bytes) => bytes,
+            Err(ReadError::Failed(error)) => return Err(error),
+            Err(ReadError::Stale) => return self.unreadable(digest, entry, None, "it lies beyond the device"),
+        };
+        match found.record() {
+            Ok(record) if same_entry(record.digest(), digest) => {
+                let expired = record.void_time().expired(self.shared.clock.now_ms());
+                Ok(if expired { Fetched::Expired } else { Fetched::Record(Record { bytes: found }) })
+            }
+            Ok(_) if self.still(digest, entry, &found) => Ok(Fetched::Other),
+            Ok(_) => Ok(Fetched::Changed),
+            Err(fault) => self.unreadable(digest, entry, Some(&found), fault.what()),
+        }
+    }
+
+    /// Whether the index still points here, to the same life of the block.
+    fn still(&self, digest: Digest, entry: &Entry, found: &RecordBytes) -> bool {
+        self.index.get(digest) == Some(*entry) && !found.is_stale(&self.shared, entry.location)
+    }
+
+    fn unreadable(
+        &self,
+        digest: Digest,
+        entry: &Entry,
+        found: Option<&RecordBytes>,
+        what: &'static str,
+    ) -> Result<Fetched, Error> {
+        let current = self.index.get(digest) == Some(*entry);
+        if !current || found.is_some_and(|found| found.is_stale(&self.shared, entry.location)) {
+            return Ok(Fetched::Changed);
+        }
+        self.shared.counters.damaged.add(1);
+        let (device, offset) = match self.shared.blocks.locate(entry.location) {
+            Some((block, _)) => {
+                let store = self.shared.store_of(block);
+                let base = u64::from(store.first_block) * self.shared.block_size;
+                (store.device.name(), entry.location.offset() - base)
+            }
+            None => ("?", entry.location.offset()),
+        };
+        tracing::error!(device, offset, what, "a damaged record was asked for");
+        Err(Error::Corruption { device: device.into(), offset, what })
+    }
+
+    /// The instant a record written now with the namespace's default lifetime expires.
+    pub(super) fn default_void_time(&self, now_ms: u64) -> VoidTime {
+        match self.default_ttl_ms() {
+            0 => NEVER,
+            ttl => VoidTime(now_ms.saturating_add(ttl).min(VoidTime::MAX_MS)),
+        }
+    }
+}
+
+/// Whether two digests have the same index entry. Whether they are of the same key, the caller sees from the record.
+fn same_entry(a: Digest, b: Digest) -> bool {
+    (a.partition(), a.tag()) == (b.partition(), b.tag())
+}

@@ -1,0 +1,213 @@
+//! Rebuilding the index from what a recovery finds: for each record the highest version wins.
+//!
+//! The index keeps no versions, so two versions of a record are told apart by the ranges of the blocks they lie in, by the
+//! footer at hand when both lie in one block, and, where ranges overlap, by reading the other record's header. The last is rare: blocks are
+//! taken in the order of their birth.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use super::sets::{Sets, is_cut};
+use crate::{
+    device::{AlignedBuf, reactor},
+    format::{FooterEntry, PlaceSeed, RECORD_HEADER_BYTES, RecordView, Truncation},
+    index::{CoarseExpiry, Entry, Index},
+    model::{Location, Version},
+    storage::{Shared, recover::Tally},
+};
+
+/// Takes in records while a namespace starts cold.
+pub(super) struct Rebuild<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) index: &'a Index,
+    pub(super) truncations: &'a [Truncation],
+    pub(super) tally: &'a Tally,
+    pub(super) found: Mutex<FoundCounts>,
+}
+
+/// Records by set, and tombstones.
+#[derive(Debug, Default)]
+pub(super) struct FoundCounts {
+    pub(super) tombstones: i64,
+    /// By the hash of its name: how many live records, and where one that names the set lies.
+    sets: HashMap<u64, (i64, Location)>,
+}
+
+/// How a record met compares to what the index has.
+enum Meeting {
+    First,
+    Newer(Entry),
+    Older,
+    /// The version of the record at this location must be known first.
+    Unknown(Location),
+}
+
+impl Rebuild<'_> {
+    /// Takes in the records of one block.
+    pub(super) fn take(&self, block: u32, footer: &[FooterEntry]) {
+        let mut counts = FoundCounts::default();
+        for record in footer {
+            let state = self.shared.blocks.get(block);
+            if is_cut(self.truncations, record.set_hash, record.version) {
+                state.add_dead(record.tombstone);
+                continue;
+            }
+            let mut known = None;
+            loop {
+                match self.meet(block, footer, record, known) {
+                    Meeting::First => counts.change(record, self.place(block, record), None),
+                    Meeting::Newer(old) => {
+                        counts.change(record, self.place(block, record), Some(old.tombstone));
+                        self.shared.kill(old.location, old.size, old.tombstone);
+                    }
+                    Meeting::Older => state.add_dead(record.tombstone),
+                    Meeting::Unknown(location) => {
+                        known = Some((location, self.read_version(location)));
+                        continue;
+                    }
+                }
+                break;
+            }
+        }
+        self.found.lock().add(counts);
+    }
+
+    fn place(&self, block: u32, record: &FooterEntry) -> Location {
+        self.shared.blocks.location(block, record.offset)
+    }
+
+    fn meet(
+        &self,
+        block: u32,
+        footer: &[FooterEntry],
+        record: &FooterEntry,
+        known: Option<(Location, Version)>,
+    ) -> Meeting {
+        let mut new = Entry {
+            location: self.place(block, record),
+            size: record.size,
+            generation: record.generation,
+            expiry: CoarseExpiry::new(record.void_time),
+            tombstone: record.tombstone,
+            older: false,
+        };
+        self.index.with_slot(record.digest, |slot| {
+            let Some(mut old) = slot.get() else {
+                slot.set(new);
+                self.shared.blocks.get(block).add(record.size, record.tombstone);
+                return Meeting::First;
+            };
+            let order = match known {
+                Some((location, version)) if location == old.location => {
+                    Some(record.version.cmp(&version))
+                }
+                _ => self.compare(block, footer, record, old.location),
+            };
+            match order {
+                None => Meeting::Unknown(old.location),
+                Some(std::cmp::Ordering::Greater) => {
+                    new.older = true;
+                    slot.set(new);
+                    self.shared.blocks.get(block).add(record.size, record.tombstone);
+                    Meeting::Newer(old)
+                }
+                Some(_) => {
+                    old.older = true;
+                    slot.set(old);
+                    Meeting::Older
+                }
+            }
+        })
+    }
+
+    /// How the record's version compares to that of the record at `other`, as far as RAM can tell.
+    fn compare(
+        &self,
+        block: u32,
+        footer: &[FooterEntry],
+        record: &FooterEntry,
+        other: Location,
+    ) -> Option<std::cmp::Ordering> {
+        use std::cmp::Ordering::{Greater, Less};
+        let (other_block, offset) = self.shared.blocks.locate(other)?;
+        if other_block == block {
+            let at = footer.binary_search_by_key(&offset, |entry| entry.offset).ok()?;
+            return Some(record.version.cmp(&footer[at].version));
+        }
+        let (floor, max) = self.shared.blocks.get(other_block).version_range();
+        match record.version {
+            version if version > max => Some(Greater),
+            version if version < floor => Some(Less),
+            _ => None,
+        }
+    }
+
+    /// Reads the version of the record at `location`. One that cannot be read counts as the oldest.
+    fn read_version(&self, location: Location) -> Version {
+        self.read_header(location, |record| Some(record.version())).unwrap_or(Version::ZERO)
+    }
+
+    fn read_header<T>(
+        &self,
+        location: Location,
+        take: impl FnOnce(&RecordView<'_>) -> Option<T> + Copy,
+    ) -> Option<T>
+    where
+        T: Sized,
+    {
+        let (block, offset) = self.shared.blocks.locate(location)?;
+        let store = self.shared.store_of(block);
+        let seed = PlaceSeed::new(store.seed, self.shared.blocks.get(block).sequence());
+        // How long the record is, its size class tells, in the header's first sector.
+        let mut len = RECORD_HEADER_BYTES as u32;
+        loop {
+            let first = offset / store.sector * store.sector;
+            let padded = (offset + len).next_multiple_of(store.sector) - first;
+            let base = u64::from(block - store.first_block) * self.shared.block_size;
+            let read = store.device.read(
+                AlignedBuf::new(padded as usize),
+                padded as usize,
+                base + u64::from(first),
+            );
+            let bytes = reactor::block_on(read).ok()?;
+            let record = &bytes[(offset - first) as usize..padded as usize];
+            let size = crate::model::SizeClass(record[13]).bytes() as u32;
+            if size > len && u64::from(offset + size) <= self.shared.block_size {
+                len = size;
+                continue;
+            }
+            return RecordView::parse(record, seed, u64::from(offset)).ok().and_then(|r| take(&r));
+        }
+    }
+
+    /// Gives the sets their names and counts.
+    pub(super) fn name_sets(&self, sets: &Sets) {
+        let found = self.found.lock();
+        for (hash, (records, location)) in &found.sets {
+            let name = self.read_header(*location, |record| record.set().map(str::to_owned));
+            match name {
+                Some(name) => sets.restore(&name, *hash, *records),
+                None => self.tally.damage(format!(
+                    "a record that names a set of {records} records cannot be read; the set is listed when it is next written"
+                )),
+            }
+        }
+    }
+}
+
+impl FoundCounts {
+    /// Counts a version in; `replaced` says whether the one it took the place of was a tombstone.
+    fn change(&mut self, record: &FooterEntry, place: Location, replaced: Option<bool>) {
+        let set = self.sets.entry(record.set_hash).or_insert((0, place));
+        set.0 += i64::from(!record.tombstone) - i64::from(replaced == Some(false));
+        self.tombstones += i64::from(record.tombstone) - i64::from(replaced == Some(true));
+    }
+
+    fn add(&mut self, other: Self) {
+        self.tombstones += other.tombstones;
+        for (hash, (records, place)) in other.sets {
+            self.sets.entry(hash).or_insert((0, place)).0 += records;
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The sets of a namespace: their names, how many records each has, and which were truncated.
+//!
+//! Sets come into being with their first record. Their number is bounded. A truncation is a cut: records of the set with a version
+//! below it are gone, at once and for good, though their bytes and index entries go only later.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering::SeqCst},
+    },
+};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::{error::Error, format::Truncation, model::Version, namespace::SetStats};
+
+/// Most sets of a namespace.
+const SETS_MAX: usize = 65_536;
+
+/// One set.
+#[derive(Debug)]
+pub(crate) struct Set {
+    pub(crate) name: Box<str>,
+    /// Seeded hash of the name.
+    pub(crate) hash: u64,
+    pub(crate) records: AtomicI64,
+}
+
+/// All sets of a namespace.
+#[derive(Debug, Default)]
+pub(crate) struct Sets {
+    by_hash: RwLock<HashMap<u64, Arc<Set>>>,
+    /// Truncations whose records have not all been removed from the index.
+    sweeping: RwLock<Vec<Truncation>>,
+    any_sweeping: AtomicBool,
+    /// One truncation at a time.
+    pub(crate) truncating: Mutex<()>,
+}
+
+impl Sets {
+    /// The set with this name, made if it is new.
+    pub(crate) fn get(&self, name: &str, hash: u64) -> Result<Arc<Set>, Error> {
+        if let Some(set) = self.by_hash.read().get(&hash) {
+            return Ok(Arc::clone(set));
+        }
+        let mut sets = self.by_hash.write();
+        if sets.len() >= SETS_MAX {
+            return Err(Error::InvalidRequest("the namespace has 65536 sets; no more are possible"));
+        }
+        let set = || Arc::new(Set { name: name.into(), hash, records: AtomicI64::new(0) });
+        Ok(Arc::clone(sets.entry(hash).or_insert_with(set)))
+    }
+
+    /// Adds to a set's count what a start found.
+    pub(crate) fn restore(&self, name: &str, hash: u64, records: i64) {
+        if let Ok(set) = self.get(name, hash) {
+            set.records.fetch_add(records, SeqCst);
+        }
+    }
+
+    /// Counts a record of the set out, if the set is known.
+    pub(crate) fn count_out(&self, hash: u64) {
+        if let Some(set) = self.by_hash.read().get(&hash) {
+            set.records.fetch_sub(1, SeqCst);
+        }
+    }
+
+    /// All sets.
+    pub(crate) fn all(&self) -> Vec<Arc<Set>> {
+        self.by_hash.read().values().cloned().collect()
+    }
+
+    /// Sets with their counts, by name; sets without records are left out.
+    pub(crate) fn stats(&self) -> Vec<SetStats> {
+        let stats = |set: &Arc<Set>| SetStats {
+            name: set.name.to_string(),
+            records: set.records.load(SeqCst).max(0) as u64,
+        };
+        let mut all: Vec<SetStats> = self.by_hash.read().values().map(stats).collect();
+        all.retain(|set| set.records > 0);
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Makes a truncation count while its records are still in the index.
+    pub(crate) fn begin_sweep(&self, truncation: Truncation) {
+        let mut sweeping = self.sweeping.write();
+        sweeping.push(truncation);
+        self.any_sweeping.store(true, SeqCst);
+    }
+
+    /// The truncation's records have left the index.
+    pub(crate) fn end_sweep(&self, truncation: Truncation) {
+        let mut sweeping = self.sweeping.write();
+        sweeping.retain(|other| *other != truncation);
+        self.any_sweeping.store(!sweeping.is_empty(), SeqCst);
+    }
+
+    /// Whether a truncation's records are still in the index.
+    pub(crate) fn is_sweeping(&self) -> bool {
+        self.any_sweeping.load(SeqCst)
+    }
+
+    /// The cut below which records of the set are gone though the index still has them; `None` mostly.
+    pub(crate) fn cut(&self, hash: u64) -> Option<Version> {
+        if !self.any_sweeping.load(SeqCst) {
+            return None;
+        }
+        let sweeping = self.sweeping.read();
+        let counts = |t: &&Truncation| t.set_hash == 0 || t.set_hash == hash;
+        sweeping.iter().filter(counts).map(|t| t.cut).max()
+    }
+}
+
+/// Whether a version of a record of the set is below one of the cuts.
+pub(crate) fn is_cut(truncations: &[Truncation], set_hash: u64, version: Version) -> bool {
+    truncations
+        .iter()
+        .any(|t| (t.set_hash == 0 || t.set_hash == set_hash) && version < t.cut)
+}
+
+/// Adds a cut to a table, in place of an earlier one of the same set.
+pub(crate) fn add_cut(truncations: &mut Vec<Truncation>, new: Truncation) {
+    truncations.retain(|old| old.set_hash != new.set_hash || old.cut > new.cut);
+    if new.set_hash == 0 {
+        truncations.retain(|old| old.cut > new.cut);
+    }
+    if !truncations.iter().any(|old| old.set_hash == new.set_hash) {
+        truncations.push(new);
+    }
+}

@@ -1,0 +1,367 @@
+//! How a namespace comes up: devices, then the index, warm or cold, then its threads.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    thread::JoinHandle,
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    Counters, DeviceConfig, Namespace, NamespaceConfig, Progress, StartKind, StartReport,
+    checkpoint, keeper,
+    rebuild::Rebuild,
+    sets::{Sets, add_cut},
+};
+use crate::{
+    device::{Device, FileDevice, IoEngine, OpenMode, reactor},
+    error::OpenError,
+    format::{LINKS, Truncation},
+    index::Index,
+    storage::{
+        Shared, Sizes,
+        blocks::BlockState,
+        flusher::{self, Flusher},
+        open::{Candidate, DeviceSet, Identity, Member, open_set},
+        recover::{Recovery, Tally},
+        store::Store,
+    },
+    time::{Clock, SystemClock},
+};
+
+/// How a namespace is opened.
+#[derive(Clone)]
+pub struct OpenOptions {
+    /// How I/O is done.
+    pub io: IoEngine,
+    /// Where time is read.
+    pub clock: Arc<dyn Clock>,
+    /// Told how far a start has come, from time to time and from any thread.
+    pub progress: Arc<dyn Fn(&Progress) + Send + Sync>,
+    /// Threads that rebuild the index, 1 or more.
+    pub threads: usize,
+}
+
+impl OpenOptions {
+    /// The system's clock, no progress, a thread for each core.
+    pub fn new(io: IoEngine) -> Self {
+        Self {
+            io,
+            clock: SystemClock::new(),
+            progress: Arc::new(|_| {}),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+impl std::fmt::Debug for OpenOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenOptions").field("io", &self.io).field("threads", &self.threads).finish()
+    }
+}
+
+impl Namespace {
+    /// Opens a namespace: creates its files and formats them where they are new, takes up the index of the last clean stop or
+    /// rebuilds it. Blocks until the namespace can serve.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] says which device does not fit and what to do.
+    pub fn open(config: &NamespaceConfig, options: &OpenOptions) -> Result<Arc<Self>, OpenError> {
+        config.check().map_err(OpenError::Config)?;
+        let devices = config.devices.iter().map(|device| open_device(device, &options.io));
+        let devices = devices.collect::<Result<Vec<Candidate>, _>>()?;
+        let namespace = Arc::new(Self::start(config, options, devices, false)?);
+        namespace.spawn(options)?;
+        Ok(namespace)
+    }
+
+    /// Opens a namespace on devices that a test made, without threads: [`Self::drive`] does their work.
+    #[doc(hidden)]
+    pub fn open_driven(
+        config: &NamespaceConfig,
+        options: &OpenOptions,
+        devices: Vec<Arc<dyn Device>>,
+    ) -> Result<Arc<Self>, OpenError> {
+        config.check().map_err(OpenError::Config)?;
+        let candidates = devices.into_iter().map(|device| (device.name().into(), device)).collect();
+        Ok(Arc::new(Self::start(config, options, candidates, true)?))
+    }
+
+    fn start(
+        config: &NamespaceConfig,
+        options: &OpenOptions,
+        devices: Vec<Candidate>,
+        driven: bool,
+    ) -> Result<Self, OpenError> {
+        let started = options.clock.monotonic();
+        let identity = Identity {
+            cluster: config.cluster.clone(),
+            namespace: config.name.clone(),
+            write_block: config.write_block_size,
+        };
+        let mut set = open_set(devices, &identity)?;
+        for member in &mut set.members {
+            member.header.incarnation += 1;
+        }
+        let truncations = truncations(&set.members);
+        let shared = build_shared(config, options, &set);
+        let (index, sets, counters) = (Index::new(), Sets::default(), Counters::default());
+        let tally = Tally::default();
+        for member in set.members.iter().filter(|member| member.slot_damaged) {
+            let path = member.path.display();
+            tally.damage(format!("{path}: one of the two copies of the device header is damaged; the other serves"));
+        }
+        let mut starting =
+            Starting { options, set: &set, shared, index, sets, counters, tally, truncations, started };
+        let kind = starting.run()?;
+        let Starting { shared, index, sets, counters, tally, .. } = starting;
+        let (damage_count, damage) = tally.take_damage();
+        let data_blocks = tally.data_blocks.load(SeqCst);
+        let report = StartReport {
+            kind,
+            records: index.len(),
+            took: options.clock.monotonic().saturating_sub(started),
+            bytes_read: tally.bytes_read.load(SeqCst),
+            bytes_used: data_blocks * shared.block_size,
+            damage,
+            damage_count,
+            open_blocks: tally.open_blocks.load(SeqCst),
+        };
+        let first = &set.members[0].header;
+        let flushers = (0..shared.stores.len()).map(Flusher::new).collect();
+        Ok(Self {
+            record_max: config.max_record_size.min(shared.largest_record()),
+            config: config.clone(),
+            index,
+            sets,
+            secret: first.secret.clone(),
+            partition_kind: first.partition_kind,
+            default_ttl_ms: AtomicU64::new(config.default_ttl_ms),
+            counters,
+            report,
+            stopping: AtomicBool::new(false),
+            stop: Arc::default(),
+            threads: Mutex::default(),
+            driven: driven.then_some(Mutex::new(flushers)),
+            shared: Arc::new(shared),
+        })
+    }
+
+    fn spawn(self: &Arc<Self>, options: &OpenOptions) -> Result<(), OpenError> {
+        let mut threads = self.threads.lock();
+        let thread = |name: String, work: Box<dyn FnOnce() + Send>| -> Result<JoinHandle<()>, OpenError> {
+            let spawned = std::thread::Builder::new().name(name).spawn(work);
+            spawned.map_err(|error| OpenError::Config(format!("a thread could not be started: {error}")))
+        };
+        for store in 0..self.shared.stores.len() {
+            let (shared, stop, kind) = (Arc::clone(&self.shared), Arc::clone(&self.stop), options.io.kind);
+            let work = move || flusher::run(&shared, store, kind, &stop);
+            threads.push(thread(format!("cairn-flush-{store}"), Box::new(work))?);
+        }
+        let (namespace, stop) = (Arc::downgrade(self), Arc::clone(&self.stop));
+        threads.push(thread("cairn-keeper".into(), Box::new(move || keeper::run(&namespace, &stop)))?);
+        Ok(())
+    }
+
+    /// Ends the threads; the flushers first bring what is open to the devices.
+    pub(super) fn end_threads(&self) {
+        self.stop.store(true, SeqCst);
+        for store in &self.shared.stores {
+            store.kick();
+        }
+        for thread in self.threads.lock().drain(..) {
+            // The last owner may be the keeper itself.
+            if thread.thread().id() != std::thread::current().id() {
+                thread.thread().unpark();
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        self.end_threads();
+    }
+}
+
+fn open_device(config: &DeviceConfig, io: &IoEngine) -> Result<Candidate, OpenError> {
+    let path = config.path();
+    let mode = match config {
+        DeviceConfig::File { size, .. } if !path.exists() => OpenMode::Create { size: *size },
+        _ => OpenMode::ReadWrite,
+    };
+    let doing = match mode {
+        OpenMode::Create { .. } => "creating the file",
+        _ => "opening",
+    };
+    match FileDevice::open(path, mode, io) {
+        Ok(device) => Ok((path.into(), device)),
+        Err(source) => Err(OpenError::Io { path: path.into(), doing, source }),
+    }
+}
+
+/// The cuts that any device knows.
+fn truncations(members: &[Member]) -> Vec<Truncation> {
+    let mut all = Vec::new();
+    for member in members {
+        member.header.truncations.iter().for_each(|cut| add_cut(&mut all, *cut));
+    }
+    all
+}
+
+fn build_shared(config: &NamespaceConfig, options: &OpenOptions, set: &DeviceSet) -> Shared {
+    let mut stores: Vec<Store> = Vec::new();
+    for member in &set.members {
+        let first = stores.last().map_or(0, |last| last.first_block + last.block_count);
+        stores.push(Store::new(Arc::clone(&member.device), member.superblock(), first));
+    }
+    let sizes = Sizes {
+        block: config.write_block_size,
+        flush: config.flush_size,
+        flush_max: config.flush_max,
+        post_write_cache: config.post_write_cache,
+        max_used_pct: config.max_used_pct,
+    };
+    let shared = Shared::new(stores, &sizes, Arc::clone(&options.clock));
+    for member in &set.members {
+        shared.go_on_behind(member.header.version);
+    }
+    shared
+}
+
+/// A namespace on its way up.
+struct Starting<'a> {
+    options: &'a OpenOptions,
+    set: &'a DeviceSet,
+    shared: Shared,
+    index: Index,
+    sets: Sets,
+    counters: Counters,
+    tally: Tally,
+    truncations: Vec<Truncation>,
+    started: std::time::Duration,
+}
+
+impl Starting<'_> {
+    fn run(&mut self) -> Result<StartKind, OpenError> {
+        let kind = if self.set.fresh {
+            StartKind::Fresh
+        } else if self.load_checkpoint()? {
+            StartKind::Warm
+        } else {
+            StartKind::Cold
+        };
+        // From here on the checkpoint is void, and whatever is written belongs to the new incarnation.
+        for (member, store) in self.set.members.iter().zip(&self.shared.stores) {
+            let truncations = &self.truncations;
+            let written = store.superblock.update(&store.device, |header| {
+                header.clean = false;
+                header.checkpoint = None;
+                header.truncations.clone_from(truncations);
+            });
+            written.map_err(|source| OpenError::Io {
+                path: member.path.clone(),
+                doing: "writing the device header",
+                source,
+            })?;
+        }
+        if kind == StartKind::Cold {
+            self.recover()?;
+        }
+        self.settle_blocks();
+        Ok(kind)
+    }
+
+    fn load_checkpoint(&mut self) -> Result<bool, OpenError> {
+        let headers = || self.set.members.iter().map(|member| &member.header);
+        let ids: Option<Vec<u64>> =
+            headers().map(|h| h.checkpoint.filter(|_| h.clean).map(|c| c.id)).collect();
+        let Some(ids) = ids.filter(|ids| ids.windows(2).all(|pair| pair[0] == pair[1])) else {
+            return Ok(false);
+        };
+        let loaded = checkpoint::load(&self.shared, self.set, self.options);
+        match loaded {
+            Ok(loaded) => {
+                self.tally.bytes_read.store(loaded.bytes_read, SeqCst);
+                self.counters.tombstones.add(loaded.tombstones);
+                self.index = loaded.index;
+                self.sets = loaded.sets;
+                Ok(true)
+            }
+            Err(why) => {
+                tracing::warn!(checkpoint = ids[0], why, "the saved index cannot be used; it is rebuilt from the records");
+                // What was restored of the blocks before the damage was met must not stay.
+                for block in self.shared.blocks.iter().filter(|b| b.state() != BlockState::Reserved) {
+                    block.restore(&Default::default(), BlockState::Free);
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    fn recover(&mut self) -> Result<(), OpenError> {
+        for (member, store) in self.set.members.iter().zip(&self.shared.stores) {
+            // What is read now is served now: it must not be lost in a device's cache afterwards.
+            reactor::block_on(store.device.sync()).map_err(|source| OpenError::Io {
+                path: member.path.clone(),
+                doing: "flushing the device's cache",
+                source,
+            })?;
+        }
+        let rebuild = Rebuild {
+            shared: &self.shared,
+            index: &self.index,
+            truncations: &self.truncations,
+            tally: &self.tally,
+            found: Mutex::default(),
+        };
+        let recovery = Recovery {
+            shared: &self.shared,
+            kind: self.options.io.kind,
+            threads: self.options.threads,
+            progress: &*self.options.progress,
+            sink: &|block, entries| rebuild.take(block, entries),
+            started: self.started,
+            tally: &self.tally,
+        };
+        recovery.run().map_err(|source| OpenError::Io {
+            path: self.set.members[0].path.clone(),
+            doing: "reading the records",
+            source,
+        })?;
+        rebuild.name_sets(&self.sets);
+        let tombstones = rebuild.found.lock().tombstones.max(0);
+        self.counters.tombstones.add(tombstones as u64);
+        Ok(())
+    }
+
+    /// Gives every block the state it serves with: sealed if anything in it is live, free otherwise.
+    fn settle_blocks(&self) {
+        for store in &self.shared.stores {
+            let mut sealed = Vec::new();
+            for number in 1..store.block_count {
+                let block = store.first_block + number;
+                let state = self.shared.blocks.get(block);
+                match state.state() {
+                    BlockState::Reserved | BlockState::Damaged => {}
+                    _ if state.in_use() > 0 => {
+                        state.set_state(BlockState::Sealed);
+                        sealed.push((number, state.sequence()));
+                    }
+                    _ => {
+                        state.set_state(BlockState::Free);
+                        store.add_free(block);
+                    }
+                }
+            }
+            sealed.sort_by_key(|&(_, sequence)| std::cmp::Reverse(sequence));
+            sealed.truncate(LINKS);
+            store.remember_sealed(sealed.into_iter());
+        }
+    }
+}

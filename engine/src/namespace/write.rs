@@ -1,0 +1,426 @@
+//! Writing records: put, delete, touch, and the step they share: append and index entry as one.
+
+use std::{cell::RefCell, sync::Arc};
+
+use super::{
+    Metadata, Namespace, Outcome, Record,
+    read::{Fetched, Presence},
+    sets::Set,
+};
+use crate::{
+    error::Error,
+    format::{BodyWriter, RecordBuilder},
+    index::{CoarseExpiry, Entry},
+    model::{
+        Digest, Durability, ExistsPolicy, GenerationCheck, InvalidValue, Key, NEVER, SizeClass,
+        Ttl, Value, VoidTime, WritePolicy, limits,
+    },
+    storage::{
+        Appending, failed,
+        store::{Append, Appended, Claim},
+    },
+};
+
+thread_local! {
+    /// Where this thread puts records together; kept for its memory.
+    static BUILDER: RefCell<RecordBuilder> = RefCell::default();
+}
+
+/// One write: what it is about.
+pub(super) struct Write<'a> {
+    pub(super) key: &'a Key,
+    pub(super) digest: Digest,
+    pub(super) set: Arc<Set>,
+    pub(super) policy: &'a WritePolicy,
+}
+
+/// What a write found before it.
+pub(super) struct Seen {
+    /// The index entry as it was.
+    raw: Option<Entry>,
+    /// The same, if there is a live record.
+    pub(super) live: Option<Entry>,
+    /// The record, if it had to be read to know.
+    record: Option<Record>,
+}
+
+/// What a write wants to store.
+pub(super) enum NewRecord {
+    /// A record that expires then, its body already in the builder.
+    Record(VoidTime),
+    /// A delete.
+    Tombstone,
+}
+
+/// What came of an attempt to apply a write.
+pub(super) enum Attempt {
+    /// Applied. `durable` waits for the promise.
+    Applied(Appended, Metadata),
+    /// Somebody else changed the record: look again.
+    Changed,
+    /// No room just now on the record's device: wait.
+    Wait(u64),
+}
+
+impl Namespace {
+    /// Writes bins. A nil value removes its bin.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidValue`], [`Error::InvalidRequest`] when no bin would be left, [`Error::RecordTooBig`], [`Error::NoSpace`],
+    /// [`Error::DeviceFailed`] (perhaps in doubt), [`Error::Stopping`]; and those of a read where the old record is needed.
+    pub async fn put(
+        &self,
+        key: &Key,
+        bins: &[(Box<str>, Value)],
+        policy: &WritePolicy,
+    ) -> Result<Outcome<Metadata>, Error> {
+        check_bins(bins)?;
+        let write = self.begin(key, policy)?;
+        loop {
+            let seen = self.see(&write).await?;
+            if let Some(refused) = self.refuse(&write, &seen).await? {
+                return Ok(refused);
+            }
+            let merges = matches!(policy.exists, ExistsPolicy::Update | ExistsPolicy::UpdateOnly);
+            let Some(old) = self.old(&write, &seen, merges || policy.ttl == Ttl::Keep).await? else {
+                continue;
+            };
+            let void_time = self.void_time(policy.ttl, old.as_ref())?;
+            let merged = old.as_ref().filter(|_| merges);
+            let attempt = self.attempt(&write, &seen, NewRecord::Record(void_time), |body| {
+                fill_body(body, merged, bins)
+            })?;
+            if let Some(metadata) = self.conclude(&write, attempt).await? {
+                return Ok(Outcome::Done(metadata));
+            }
+        }
+    }
+
+    /// Deletes a record, durably: it does not come back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`], [`Error::DeviceFailed`] (perhaps in doubt), [`Error::Stopping`].
+    pub async fn delete(&self, key: &Key, policy: &WritePolicy) -> Result<Outcome<()>, Error> {
+        let policy = WritePolicy { exists: ExistsPolicy::UpdateOnly, ..*policy };
+        let write = self.begin(key, &policy)?;
+        loop {
+            let seen = self.see(&write).await?;
+            match self.refuse::<()>(&write, &seen).await? {
+                Some(Outcome::NotFound) => return Ok(Outcome::NotFound),
+                Some(Outcome::GenerationMismatch(g)) => return Ok(Outcome::GenerationMismatch(g)),
+                Some(Outcome::Exists | Outcome::Done(_)) => unreachable!("not with update-only"),
+                None => {}
+            }
+            let attempt = self.attempt(&write, &seen, NewRecord::Tombstone, |_| Ok(()))?;
+            if self.conclude(&write, attempt).await?.is_some() {
+                return Ok(Outcome::Done(()));
+            }
+        }
+    }
+
+    /// Gives a record the policy's lifetime, and a new generation.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::put`].
+    pub async fn touch(&self, key: &Key, policy: &WritePolicy) -> Result<Outcome<Metadata>, Error> {
+        let policy = WritePolicy { exists: ExistsPolicy::UpdateOnly, ..*policy };
+        let write = self.begin(key, &policy)?;
+        loop {
+            let seen = self.see(&write).await?;
+            if let Some(refused) = self.refuse(&write, &seen).await? {
+                return Ok(refused);
+            }
+            let Some(old) = self.old(&write, &seen, true).await? else { continue };
+            let void_time = self.void_time(policy.ttl, old.as_ref())?;
+            let attempt = self.attempt(&write, &seen, NewRecord::Record(void_time), |body| {
+                let old = old.as_ref().expect("a record that is touched exists");
+                body.extend_from_slice(old.bytes.verified().body());
+                Ok(())
+            })?;
+            if let Some(metadata) = self.conclude(&write, attempt).await? {
+                return Ok(Outcome::Done(metadata));
+            }
+        }
+    }
+
+    pub(super) fn begin<'a>(
+        &self,
+        key: &'a Key,
+        policy: &'a WritePolicy,
+    ) -> Result<Write<'a>, Error> {
+        self.check_open()?;
+        if policy.ttl == Ttl::Millis(0) {
+            return Err(Error::InvalidRequest("a lifetime of 0 is no lifetime; say never, or delete the record"));
+        }
+        let set = self.sets.get(key.set(), self.set_hash(key))?;
+        Ok(Write { key, digest: self.digest(key), set, policy })
+    }
+
+    /// Looks at what is there. Reads the record only if it is about to expire.
+    pub(super) async fn see(&self, write: &Write<'_>) -> Result<Seen, Error> {
+        loop {
+            let raw = self.index.get(write.digest);
+            let Some(entry) = raw else { return Ok(Seen { raw, live: None, record: None }) };
+            match self.presence(&entry, || write.set.hash) {
+                Presence::Gone => return Ok(Seen { raw, live: None, record: None }),
+                Presence::Live => return Ok(Seen { raw, live: raw, record: None }),
+                Presence::AskRecord => match self.fetch(write.digest, &entry, false).await? {
+                    Fetched::Record(record) => {
+                        return Ok(Seen { raw, live: raw, record: Some(record) });
+                    }
+                    Fetched::Expired => return Ok(Seen { raw, live: None, record: None }),
+                    Fetched::Changed => {}
+                    Fetched::Other => return Err(self.collision()),
+                },
+            }
+        }
+    }
+
+    fn collision(&self) -> Error {
+        self.counters.digest_mismatches.add(1);
+        Error::InvalidRequest("this key and another share all bits of their index entries; it cannot be written")
+    }
+
+    /// Why the policy forbids the write, if it does. Waits until what it is refused for is durable.
+    pub(super) async fn refuse<T>(
+        &self,
+        write: &Write<'_>,
+        seen: &Seen,
+    ) -> Result<Option<Outcome<T>>, Error> {
+        let refused = match (write.policy.exists, &seen.live) {
+            (ExistsPolicy::UpdateOnly | ExistsPolicy::ReplaceOnly, None) => Outcome::NotFound,
+            (ExistsPolicy::CreateOnly, Some(_)) => Outcome::Exists,
+            (_, live) => {
+                let generation = live.map_or(0, |entry| entry.generation);
+                let fits = match write.policy.generation {
+                    GenerationCheck::Any => true,
+                    GenerationCheck::Equal(wanted) => live.is_some() && generation == wanted,
+                    GenerationCheck::Greater(given) => live.is_none() || generation < given,
+                };
+                if fits {
+                    return Ok(None);
+                }
+                Outcome::GenerationMismatch(generation)
+            }
+        };
+        if let Some(entry) = &seen.raw {
+            self.shared.settled(entry.location, entry.size).await?;
+        }
+        Ok(Some(refused))
+    }
+
+    /// The record before the write, if it is `needed` and there is one. `None` when it changed meanwhile.
+    pub(super) async fn old(
+        &self,
+        write: &Write<'_>,
+        seen: &Seen,
+        needed: bool,
+    ) -> Result<Option<Option<Record>>, Error> {
+        let Some(entry) = seen.live.as_ref().filter(|_| needed) else { return Ok(Some(None)) };
+        if let Some(record) = &seen.record {
+            return Ok(Some(Some(record.clone())));
+        }
+        Ok(match self.fetch(write.digest, entry, false).await? {
+            Fetched::Record(record) if record.bytes.verified().is_key(write.key) => Some(Some(record)),
+            Fetched::Record(_) | Fetched::Other => return Err(self.collision()),
+            // It expired between the two looks.
+            Fetched::Expired | Fetched::Changed => None,
+        })
+    }
+
+    pub(super) fn void_time(&self, ttl: Ttl, old: Option<&Record>) -> Result<VoidTime, Error> {
+        let now = self.shared.clock.now_ms();
+        let capped = |ms: u64| VoidTime(ms.min(VoidTime::MAX_MS));
+        Ok(match ttl {
+            Ttl::Default => self.default_void_time(now),
+            Ttl::Never => NEVER,
+            Ttl::Keep => match old {
+                Some(record) => record.metadata().void_time,
+                None => self.default_void_time(now),
+            },
+            Ttl::Millis(ms) => capped(now.saturating_add(ms)),
+            Ttl::At(0) => return Err(Error::InvalidRequest("a record cannot expire at instant 0")),
+            Ttl::At(ms) => capped(ms),
+        })
+    }
+
+    /// Puts the record together and applies it, if the index entry is still the one that was seen.
+    pub(super) fn attempt(
+        &self,
+        write: &Write<'_>,
+        seen: &Seen,
+        new: NewRecord,
+        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
+    ) -> Result<Attempt, Error> {
+        BUILDER.with_borrow_mut(|builder| {
+            let tombstone = matches!(new, NewRecord::Tombstone);
+            builder.start(write.key, write.digest, tombstone);
+            fill(builder.body())?;
+            let len = builder.len() as u64;
+            if len > self.record_max || SizeClass::for_bytes(len).bytes() > self.record_max {
+                return Err(Error::RecordTooBig { size: len, limit: self.record_max });
+            }
+            let void_time = match new {
+                NewRecord::Record(void_time) => void_time,
+                NewRecord::Tombstone => NEVER,
+            };
+            let size = builder.seal_body(void_time);
+            let generation = match seen.live {
+                Some(entry) if entry.generation < u16::MAX => entry.generation + 1,
+                _ => 1,
+            };
+            let record = Appending {
+                builder,
+                size,
+                digest: write.digest,
+                set_hash: write.set.hash,
+                void_time,
+                generation,
+                tombstone,
+            };
+            self.apply(write, seen, record)
+        })
+    }
+
+    fn apply(
+        &self,
+        write: &Write<'_>,
+        seen: &Seen,
+        record: Appending<'_>,
+    ) -> Result<Attempt, Error> {
+        let (size, tombstone) = (record.size, record.tombstone);
+        let metadata = Metadata { generation: record.generation, void_time: record.void_time };
+        let claim = if tombstone { Claim::Privileged } else { Claim::Ordinary };
+        let store = self.shared.store_for(write.digest)?;
+        let durable = self.is_durable(write.policy);
+        let appended = self.index.with_slot(write.digest, |slot| {
+            if slot.get() != seen.raw {
+                return None;
+            }
+            let append = store.append(&self.shared, claim, durable, record);
+            if let Append::Done(appended) = &append {
+                slot.set(Entry {
+                    location: appended.location,
+                    size,
+                    generation: metadata.generation,
+                    expiry: CoarseExpiry::new(metadata.void_time),
+                    tombstone,
+                    older: seen.raw.is_some(),
+                });
+                self.count(&write.set, seen.raw.as_ref(), tombstone);
+            }
+            Some(append)
+        });
+        match appended {
+            None => Ok(Attempt::Changed),
+            Some(Append::Done(appended)) => Ok(Attempt::Applied(appended, metadata)),
+            Some(Append::Wait(turn)) => Ok(Attempt::Wait(turn)),
+            Some(Append::Closed) => Err(Error::Stopping { in_doubt: false }),
+            Some(Append::Failed(cause)) => Err(failed(store, &cause, false)),
+            Some(Append::Full) => {
+                self.counters.refused_full.add(1);
+                let (free, all) = (store.free_blocks(), store.block_count - 1);
+                Err(Error::NoSpace { used_pct: ((all - free) * 100 / all) as u8 })
+            }
+        }
+    }
+
+    /// Counts a new version in and the one it replaces out. Called under the index slot.
+    fn count(&self, set: &Set, old: Option<&Entry>, tombstone: bool) {
+        use std::sync::atomic::Ordering::SeqCst;
+        let counter = if tombstone { &self.counters.deletes } else { &self.counters.writes };
+        counter.add(1);
+        if tombstone {
+            self.counters.tombstones.add(1);
+        }
+        let was_record = old.is_some_and(|entry| !entry.tombstone);
+        if was_record && tombstone {
+            set.records.fetch_sub(1, SeqCst);
+        } else if !was_record && !tombstone {
+            set.records.fetch_add(1, SeqCst);
+        }
+        if let Some(old) = old {
+            if old.tombstone {
+                self.counters.tombstones.sub(1);
+            }
+            self.shared.kill(old.location, old.size, old.tombstone);
+        }
+    }
+
+    fn is_durable(&self, policy: &WritePolicy) -> bool {
+        policy.durability.unwrap_or(self.config.durability) == Durability::Device
+    }
+
+    /// Waits for what an attempt depends on. `None`: look again.
+    pub(super) async fn conclude(
+        &self,
+        write: &Write<'_>,
+        attempt: Attempt,
+    ) -> Result<Option<Metadata>, Error> {
+        match attempt {
+            Attempt::Changed => Ok(None),
+            Attempt::Wait(turn) => {
+                self.shared.store_for(write.digest)?.room.changed_since(turn).await;
+                Ok(None)
+            }
+            Attempt::Applied(appended, metadata) => {
+                if self.is_durable(write.policy)
+                    && let Err(cause) = appended.image.durable(appended.end).await
+                {
+                    let block = self.shared.blocks.locate(appended.location).expect("just written").0;
+                    return Err(failed(self.shared.store_of(block), &cause, true));
+                }
+                Ok(Some(metadata))
+            }
+        }
+    }
+}
+
+/// Names and number of the bins of a put.
+fn check_bins(bins: &[(Box<str>, Value)]) -> Result<(), Error> {
+    if bins.is_empty() {
+        return Err(Error::InvalidRequest("a put needs at least one bin"));
+    }
+    if bins.len() > limits::BINS_MAX {
+        return Err(InvalidValue::TooManyBins(bins.len()).into());
+    }
+    let twice = if bins.len() <= 16 {
+        (1..bins.len()).any(|at| bins[..at].iter().any(|(name, _)| *name == bins[at].0))
+    } else {
+        let mut names = std::collections::HashSet::new();
+        !bins.iter().all(|(name, _)| names.insert(name))
+    };
+    if twice { Err(InvalidValue::BinTwice.into()) } else { Ok(()) }
+}
+
+/// Encodes the bins of a put, over those of the old record if they stay.
+fn fill_body(
+    body: &mut Vec<u8>,
+    old: Option<&Record>,
+    bins: &[(Box<str>, Value)],
+) -> Result<(), Error> {
+    let mut writer = BodyWriter::new(body);
+    if let Some(old) = old {
+        let malformed = |_| Error::InvalidRequest("the stored record cannot be decoded");
+        for bin in old.bins().map_err(malformed)? {
+            let (name, value) = bin.map_err(malformed)?;
+            if !bins.iter().any(|(new, _)| **new == *name) {
+                writer.bin_ref(name, value)?;
+            }
+        }
+    }
+    for (name, value) in bins {
+        if *value != Value::Nil {
+            writer.bin(name, value)?;
+        } else {
+            crate::model::check_bin_name(name)?;
+        }
+    }
+    match writer.finish()? {
+        0 => Err(Error::InvalidRequest("the record would be left without bins; delete it instead")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,334 @@
+//! One write block while it is filled and flushed: where the next record goes, and how far the device has come.
+//!
+//! ```text
+//! 0        synced       written      issued        cursor            footer
+//! |-- durable --|- on its way -|- in flight -|-- only in RAM --|--- free ---|
+//! ```
+//!
+//! All positions are bytes in the block. `issued` moves only to sector boundaries, and what lies below it is never changed
+//! again, so no sector that holds an acknowledged record is written twice. A flush that cannot wait for a full
+//! sector ends with a mark and padding; the next record starts behind.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use super::image::Image;
+use crate::{
+    format::{
+        BlockHeader, BlockKind, FlushMark, Footer, FooterEntry, Link, MARK_BYTES, PlaceSeed,
+        RecordBuilder, block_header_region, footer_bytes,
+    },
+    model::{Digest, SizeClass, Version, VoidTime},
+};
+
+/// A record ready to be put into a block: everything but its place and its version.
+#[derive(Debug)]
+pub(crate) struct Appending<'a> {
+    pub(crate) builder: &'a mut RecordBuilder,
+    pub(crate) size: SizeClass,
+    pub(crate) digest: Digest,
+    pub(crate) set_hash: u64,
+    pub(crate) void_time: VoidTime,
+    pub(crate) generation: u16,
+    pub(crate) tombstone: bool,
+}
+
+/// What a device's flusher does next for a block.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Write these bytes; `durable` when they must survive power loss by themselves.
+    Write { start: u32, end: u32, durable: bool },
+    /// Make what is written durable.
+    Sync,
+    /// Write the footer, durably.
+    Footer { start: u32 },
+}
+
+/// A block that is being filled or flushed.
+#[derive(Debug)]
+pub(super) struct Filling {
+    /// The block in the table.
+    pub(super) block: u32,
+    /// The block on its device.
+    pub(super) number: u32,
+    pub(super) sequence: u64,
+    pub(super) birth: Version,
+    pub(super) image: Arc<Image>,
+    device: [u8; 16],
+    seed: PlaceSeed,
+    sector: u32,
+    size: u32,
+    cursor: u32,
+    issued: u32,
+    /// Everything below is on the device, though perhaps only in its cache.
+    written: u32,
+    /// Flush writes on their way: their ends in order, and whether they are done.
+    in_flight: VecDeque<(u32, bool)>,
+    durable_in_flight: bool,
+    sync_in_flight: Option<u32>,
+    footer_in_flight: bool,
+    /// Everything below must become durable now.
+    target: u32,
+    /// Since when there are bytes above `target`.
+    waiting_since: Option<Duration>,
+    entries: Vec<FooterEntry>,
+    closed: bool,
+    /// How many entries at the front are durable.
+    durable_entries: usize,
+}
+
+/// Who a new block is.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) block: u32,
+    pub(super) number: u32,
+    pub(super) sequence: u64,
+    pub(super) birth: Version,
+    pub(super) device: [u8; 16],
+    pub(super) device_seed: u64,
+    pub(super) sector: u32,
+    pub(super) size: u32,
+}
+
+impl Filling {
+    pub(super) fn new(opening: Opening, image: Arc<Image>) -> Self {
+        let start = block_header_region(opening.sector) as u32;
+        Self {
+            block: opening.block,
+            number: opening.number,
+            sequence: opening.sequence,
+            birth: opening.birth,
+            image,
+            device: opening.device,
+            seed: PlaceSeed::new(opening.device_seed, opening.sequence),
+            sector: opening.sector,
+            size: opening.size,
+            cursor: start,
+            issued: 0,
+            written: 0,
+            in_flight: VecDeque::new(),
+            durable_in_flight: false,
+            sync_in_flight: None,
+            footer_in_flight: false,
+            target: 0,
+            waiting_since: None,
+            entries: Vec::new(),
+            closed: false,
+            durable_entries: 0,
+        }
+    }
+
+    /// Whether a record of `size` still fits, with its footer entry and the mark of the last flush.
+    pub(super) fn fits(&self, size: SizeClass) -> bool {
+        let footer = footer_bytes(self.entries.len() + 1, self.sector);
+        let end = u64::from(self.cursor) + size.bytes() + MARK_BYTES as u64;
+        end.next_multiple_of(u64::from(self.sector)) + footer <= u64::from(self.size)
+    }
+
+    /// Puts the record in and returns where. It must fit.
+    pub(super) fn append(&mut self, record: Appending<'_>, version: Version, now: Duration) -> u32 {
+        let offset = self.cursor;
+        let bytes =
+            record.builder.finish(version, record.generation, self.seed, u64::from(offset));
+        debug_assert_eq!(bytes.len() as u64, record.size.bytes());
+        // SAFETY: bytes from the cursor on are not committed, so nobody reads them, and not issued, so no write is using them; only
+        // the stream that owns this block appends, under its lock.
+        unsafe { self.image.region().write(offset as usize, bytes) };
+        self.cursor += bytes.len() as u32;
+        self.image.commit(self.cursor);
+        self.entries.push(FooterEntry {
+            digest: record.digest,
+            version,
+            void_time: record.void_time,
+            generation: record.generation,
+            set_hash: record.set_hash,
+            offset,
+            size: record.size,
+            tombstone: record.tombstone,
+        });
+        self.waiting_since.get_or_insert(now);
+        offset
+    }
+
+    /// Where the next record goes: everything before is complete.
+    pub(super) fn cursor(&self) -> u32 {
+        self.cursor
+    }
+
+    /// Whether a whole flush unit waits to be written.
+    pub(super) fn has_full_unit(&self, unit: u32) -> bool {
+        self.cursor / unit > self.issued / unit
+    }
+
+    /// Asks that everything so far becomes durable.
+    pub(super) fn want_all(&mut self) {
+        if self.has_records() {
+            self.target = self.cursor;
+        }
+        self.waiting_since = None;
+    }
+
+    /// Adds no more records; everything so far becomes durable, then the footer.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        self.want_all();
+    }
+
+    pub(super) fn has_records(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
+    /// Since when records wait for a flush that nobody asked for.
+    pub(super) fn waiting_since(&self) -> Option<Duration> {
+        self.waiting_since
+    }
+
+    /// The lowest version sequence in this block that may be lost with power.
+    pub(super) fn low(&self) -> Option<u64> {
+        self.entries.get(self.durable_entries).map(|entry| entry.version.sequence)
+    }
+
+    /// The lowest and the highest version in the block.
+    pub(super) fn versions(&self) -> (Version, Version) {
+        let versions = self.entries.iter().map(|entry| entry.version);
+        let floor = versions.clone().min().map_or(self.birth, |v| v.min(self.birth));
+        (floor, versions.max().unwrap_or(Version::ZERO))
+    }
+
+    pub(super) fn entries(&self) -> &[FooterEntry] {
+        &self.entries
+    }
+
+    /// How far the block has come, for the links of later blocks.
+    pub(super) fn partly_durable(&self) -> bool {
+        self.image.synced() > 0
+    }
+
+    /// The next thing to do on the device, marked as begun; `None` when there is nothing, or something must complete first.
+    pub(super) fn next_step(&mut self, unit: u32, most_in_flight: usize, links: &[Link]) -> Option<Step> {
+        let room = self.in_flight.len() < most_in_flight;
+        let step = if self.target > self.issued && !self.durable_in_flight && room {
+            self.step_to_target(unit)
+        } else if self.has_full_unit(unit) && room && !self.durable_in_flight {
+            let end = (self.issued / unit + 1) * unit;
+            Some(self.issue(end, false))
+        } else if self.needs_sync() {
+            self.sync_in_flight = Some(self.written);
+            Some(Step::Sync)
+        } else if self.closed && !self.footer_in_flight && self.image.synced() == self.cursor {
+            Some(self.footer())
+        } else {
+            None
+        };
+        if let Some(Step::Write { start: 0, .. }) = step {
+            self.encode_header(links);
+        }
+        step
+    }
+
+    /// Writes up to the target. Full units go first and together; the rest is one durable write when nothing before it is unsynced.
+    fn step_to_target(&mut self, unit: u32) -> Option<Step> {
+        let all_synced = self.image.synced() == self.issued;
+        if !all_synced && self.has_full_unit(unit) {
+            return Some(self.issue((self.issued / unit + 1) * unit, false));
+        }
+        self.pad();
+        Some(self.issue(self.cursor, all_synced))
+    }
+
+    fn issue(&mut self, end: u32, durable: bool) -> Step {
+        debug_assert!(end % self.sector == 0 && end <= self.cursor && end > self.issued);
+        let start = self.issued;
+        self.issued = end;
+        self.in_flight.push_back((end, false));
+        self.durable_in_flight |= durable;
+        Step::Write { start, end, durable }
+    }
+
+    fn needs_sync(&self) -> bool {
+        self.target > self.image.synced()
+            && self.written >= self.target
+            && self.sync_in_flight.is_none()
+            && !self.durable_in_flight
+    }
+
+    /// Ends the flush at a sector boundary, so that the sector is complete and never written again.
+    fn pad(&mut self) {
+        if self.cursor % self.sector == 0 {
+            return;
+        }
+        let end = (self.cursor + MARK_BYTES as u32).next_multiple_of(self.sector);
+        let mark = FlushMark {
+            durable: u64::from(self.image.synced()),
+            skip: u64::from(end - self.cursor),
+        };
+        let mut bytes = vec![0; (end - self.cursor) as usize];
+        bytes[..MARK_BYTES].copy_from_slice(&mark.encode(self.seed, u64::from(self.cursor)));
+        // SAFETY: as in `append`: neither committed nor issued, and the stream's lock is held.
+        unsafe { self.image.region().write(self.cursor as usize, &bytes) };
+        self.cursor = end;
+        self.image.commit(end);
+        self.target = end;
+    }
+
+    fn encode_header(&self, links: &[Link]) {
+        let mut bytes = vec![0; block_header_region(self.sector) as usize];
+        let header = BlockHeader {
+            device: self.device,
+            block: self.number,
+            kind: BlockKind::Data,
+            sequence: self.sequence,
+            birth: self.birth,
+            links: links.to_vec(),
+        };
+        header.encode(&mut bytes);
+        // SAFETY: the header region comes before the first record; no location points into it, so nobody reads it, and the write
+        // that takes it along has not been submitted yet.
+        unsafe { self.image.region().write(0, &bytes) };
+    }
+
+    fn footer(&mut self) -> Step {
+        let len = footer_bytes(self.entries.len(), self.sector) as u32;
+        let start = self.size - len;
+        let footer = Footer {
+            device: self.device,
+            block: self.number,
+            sequence: self.sequence,
+            data_end: self.cursor,
+            entries: std::mem::take(&mut self.entries),
+        };
+        let mut bytes = vec![0; len as usize];
+        footer.encode(&mut bytes);
+        self.entries = footer.entries;
+        // SAFETY: the footer lies behind the last record, above `committed`, so nobody reads it, and nothing of it was issued before.
+        unsafe { self.image.region().write(start as usize, &bytes) };
+        self.footer_in_flight = true;
+        Step::Footer { start }
+    }
+
+    /// A flush write that ends at `end` is done. Returns how far the block is durable now, if it has come further.
+    pub(super) fn write_done(&mut self, end: u32, durable: bool) -> Option<u32> {
+        let slot = self.in_flight.iter_mut().find(|(at, _)| *at == end);
+        slot.expect("only writes that were issued complete").1 = true;
+        while let Some((at, true)) = self.in_flight.front() {
+            self.written = *at;
+            self.in_flight.pop_front();
+        }
+        if !durable {
+            return None;
+        }
+        // A durable write is issued only when everything before it is durable, so this extends an unbroken prefix.
+        self.durable_in_flight = false;
+        Some(end)
+    }
+
+    /// The sync in flight is done; what it made durable.
+    pub(super) fn sync_done(&mut self) -> u32 {
+        self.sync_in_flight.take().expect("a sync was in flight")
+    }
+
+    /// Everything below `end` survives power loss.
+    pub(super) fn durable_to(&mut self, end: u32) {
+        let durable = |entry: &FooterEntry| entry.offset + entry.size.bytes() as u32 <= end;
+        self.durable_entries += self.entries[self.durable_entries..].partition_point(durable);
+    }
+}

@@ -1,0 +1,187 @@
+//! A write block in RAM: while it is filled, while it is flushed, and afterwards as post-write cache.
+//!
+//! One stream appends to an image under its lock; anybody may read what lies below `committed`, which never changes
+//! until the image is reused, and it is reused only when nobody holds it any more. `synced` says how much of it
+//! survives power loss; writers and readers that must not run ahead of it wait here.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use parking_lot::Mutex;
+
+use crate::device::Region;
+
+/// The bytes of one write block in RAM, and how far they have come.
+#[derive(Debug)]
+pub(crate) struct Image {
+    region: Arc<Region>,
+    life: Life,
+}
+
+/// What begins anew with every block that an image holds.
+#[derive(Debug, Default)]
+struct Life {
+    /// Bytes that are complete and will not change.
+    committed: AtomicU32,
+    /// Bytes that survive power loss.
+    synced: AtomicU32,
+    /// Bytes that somebody was promised to be durable.
+    wanted: AtomicU32,
+    failure: OnceLock<Box<str>>,
+    waiters: Mutex<Vec<(u32, Waker)>>,
+}
+
+impl Image {
+    pub(crate) fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
+
+    /// Bytes `start..start + len`, if they are committed.
+    pub(crate) fn committed(&self, start: u32, len: u32) -> Option<&[u8]> {
+        let end = start.checked_add(len)?;
+        if end > self.life.committed.load(SeqCst) {
+            return None;
+        }
+        // SAFETY: bytes below `committed` are never written again in this life of the image, and a new life begins only when this
+        // image has no other holder, so not while `self` is borrowed through one.
+        Some(unsafe { self.region.slice(start as usize, len as usize) })
+    }
+
+    /// Makes everything below `end` readable. Only the stream that fills the image calls this, under its lock.
+    pub(super) fn commit(&self, end: u32) {
+        self.life.committed.store(end, SeqCst);
+    }
+
+    pub(super) fn want(&self, end: u32) {
+        self.life.wanted.fetch_max(end, SeqCst);
+    }
+
+    pub(crate) fn synced(&self) -> u32 {
+        self.life.synced.load(SeqCst)
+    }
+
+    /// Whether somebody was promised that the bytes below `end` are durable, and they are not yet.
+    pub(crate) fn promised(&self, end: u32) -> bool {
+        self.synced() < end && end <= self.life.wanted.load(SeqCst)
+    }
+
+    /// Says that everything below `end` survives power loss, and returns who waits for it.
+    pub(super) fn advance_synced(&self, end: u32) -> Vec<Waker> {
+        self.life.synced.store(end, SeqCst);
+        self.life.waiters.lock().extract_if(.., |(at, _)| *at <= end).map(|(_, w)| w).collect()
+    }
+
+    /// Says that the device failed, and returns everybody who waits.
+    pub(super) fn fail(&self, cause: &str) -> Vec<Waker> {
+        let _ = self.life.failure.set(cause.into());
+        self.life.waiters.lock().drain(..).map(|(_, waker)| waker).collect()
+    }
+
+    /// Completes when everything below `end` survives power loss; with the cause when the device failed.
+    pub(crate) fn durable(self: &Arc<Self>, end: u32) -> Durable {
+        Durable { image: Arc::clone(self), end, registered: None }
+    }
+}
+
+/// The future of [`Image::durable`].
+#[derive(Debug)]
+pub(crate) struct Durable {
+    image: Arc<Image>,
+    end: u32,
+    /// The waker that stands in the list, so that a second poll does not add it again.
+    registered: Option<Waker>,
+}
+
+impl Durable {
+    fn state(&self) -> Poll<Result<(), Box<str>>> {
+        if self.image.synced() >= self.end {
+            return Poll::Ready(Ok(()));
+        }
+        match self.image.life.failure.get() {
+            Some(cause) => Poll::Ready(Err(cause.clone())),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Future for Durable {
+    type Output = Result<(), Box<str>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(ready) = self.state() {
+            return Poll::Ready(ready);
+        }
+        if !self.registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.image.life.waiters.lock().push((self.end, cx.waker().clone()));
+            self.registered = Some(cx.waker().clone());
+        }
+        // The state may have changed before the waker stood in the list; whoever changes it empties the list after.
+        self.state()
+    }
+}
+
+/// The images of a namespace: a bounded number, made when first needed, then used again and again.
+#[derive(Debug)]
+pub(crate) struct ImagePool {
+    block_size: usize,
+    most: usize,
+    state: Mutex<PoolState>,
+}
+
+#[derive(Debug, Default)]
+struct PoolState {
+    /// The memory of every image made.
+    regions: Vec<Arc<Region>>,
+    /// Given back, though readers may still hold them.
+    retired: Vec<Arc<Image>>,
+}
+
+impl ImagePool {
+    pub(crate) fn new(block_size: u64, most: usize) -> Self {
+        Self { block_size: block_size as usize, most, state: Mutex::default() }
+    }
+
+    /// An image that nobody holds, at the beginning of a new life; `None` when all are in use. With `beyond` one more is made then.
+    pub(crate) fn take(&self, beyond: bool) -> Option<Arc<Image>> {
+        let mut state = self.state.lock();
+        let free = state.retired.iter_mut().position(|image| Arc::get_mut(image).is_some());
+        if let Some(at) = free {
+            let mut image = state.retired.swap_remove(at);
+            Arc::get_mut(&mut image).expect("nobody holds it").life = Life::default();
+            return Some(image);
+        }
+        if state.regions.len() >= self.most && !beyond {
+            return None;
+        }
+        let region = Region::new(self.block_size);
+        state.regions.push(Arc::clone(&region));
+        Some(Arc::new(Image { region, life: Life::default() }))
+    }
+
+    /// Gives an image back; it is reused when its last reader is gone.
+    pub(crate) fn give_back(&self, image: Arc<Image>) {
+        self.state.lock().retired.push(image);
+    }
+
+    /// How many images were made.
+    pub(crate) fn made(&self) -> usize {
+        self.state.lock().regions.len()
+    }
+
+    /// The memory of the images made after the first `skip`.
+    pub(crate) fn regions_after(&self, skip: usize) -> Vec<Arc<Region>> {
+        self.state.lock().regions[skip..].to_vec()
+    }
+
+    /// Bytes of all images made.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.made() * self.block_size) as u64
+    }
+}

@@ -1,0 +1,237 @@
+//! Records on their devices: where they go, how they get there, how they are read back and found again.
+//!
+//! A write is appended to the open block of a device's stream, in RAM (`store`, `filling`, `image`); the device's `flusher` brings
+//! it to flash; the block is sealed with a footer and stays in RAM for a while as post-write cache. A read takes the record from
+//! RAM if its block is there, else with one device read (`read`). `blocks` knows what is live where. `open`, `recover`
+//! and `checkpoint` bring a namespace back after a stop or a crash.
+//!
+//! Storage sees digests and locations, never a key, and does not know the index: `namespace` joins the two.
+
+pub(crate) mod blocks;
+pub(crate) mod checkpoint;
+mod filling;
+pub(crate) mod flusher;
+pub(crate) mod image;
+pub mod inspect;
+pub(crate) mod open;
+pub(crate) mod read;
+pub(crate) mod recover;
+pub(crate) mod signature;
+pub(crate) mod store;
+pub(crate) mod superblock;
+mod wait;
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+pub(crate) use filling::Appending;
+
+use self::{blocks::BlockTable, image::{Image, ImagePool}, read::SharedReads, store::Store};
+use crate::{
+    counter::Counter,
+    error::Error,
+    format::{block_header_region, footer_bytes, MARK_BYTES},
+    model::{Digest, Location, SizeClass, Version},
+    time::Clock,
+};
+
+/// Write buffers beyond the post-write cache, for each device: one open, the others on their way to the device.
+const WRITE_BUFFERS: usize = 8;
+
+/// Everything of a namespace's storage, shared by writers, readers and flushers.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) blocks: BlockTable,
+    pub(crate) stores: Vec<Store>,
+    pub(crate) block_size: u64,
+    pub(crate) flush_size: u32,
+    pub(crate) flush_max: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counters: Counters,
+    images: ImagePool,
+    /// Sealed blocks whose image is kept for reads, oldest first.
+    cached: Mutex<VecDeque<u32>>,
+    cache_limit: usize,
+    max_used_pct: AtomicU8,
+    epoch: AtomicU32,
+    /// The last version sequence given.
+    sequence: AtomicU64,
+    reads: SharedReads,
+}
+
+/// What storage counts.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) device_reads: Counter,
+    pub(crate) buffer_hits: Counter,
+    pub(crate) shared_reads: Counter,
+    pub(crate) flushes: Counter,
+    pub(crate) bytes_flushed: Counter,
+    pub(crate) damaged: Counter,
+}
+
+/// Sizes of a namespace's storage.
+#[derive(Clone, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) block: u64,
+    pub(crate) flush: u64,
+    pub(crate) flush_max: Duration,
+    pub(crate) post_write_cache: u64,
+    pub(crate) max_used_pct: u8,
+}
+
+impl Shared {
+    pub(crate) fn new(stores: Vec<Store>, sizes: &Sizes, clock: Arc<dyn Clock>) -> Self {
+        let counts: Vec<u32> = stores.iter().map(|store| store.block_count).collect();
+        let cache_limit = (sizes.post_write_cache / sizes.block) as usize;
+        let images = cache_limit + WRITE_BUFFERS * stores.len();
+        Self {
+            blocks: BlockTable::new(&counts, sizes.block),
+            stores,
+            block_size: sizes.block,
+            flush_size: sizes.flush as u32,
+            flush_max: sizes.flush_max,
+            clock,
+            counters: Counters::default(),
+            images: ImagePool::new(sizes.block, images),
+            cached: Mutex::default(),
+            cache_limit,
+            max_used_pct: AtomicU8::new(sizes.max_used_pct),
+            epoch: AtomicU32::new(0),
+            sequence: AtomicU64::new(0),
+            reads: SharedReads::default(),
+        }
+    }
+
+    /// The largest record that fits a write block of every device, in bytes.
+    pub(crate) fn largest_record(&self) -> u64 {
+        let fits = |store: &Store| {
+            let sector = store.sector;
+            let overhead = block_header_region(sector) + footer_bytes(1, sector);
+            let room = self.block_size - overhead - MARK_BYTES as u64;
+            // The size class rounds up, so the largest class that fits counts.
+            let class = SizeClass::for_bytes(room.min(SizeClass::MAX_BYTES));
+            if class.bytes() <= room { class.bytes() } else { SizeClass(class.0 - 1).bytes() }
+        };
+        self.stores.iter().map(fits).min().unwrap_or(0)
+    }
+
+    /// The device for a record's next version: the same one every time, unless it is fenced.
+    pub(crate) fn store_for(&self, digest: Digest) -> Result<&Store, Error> {
+        let count = self.stores.len();
+        let first = (digest.tag() % count as u64) as usize;
+        let mut candidates = (0..count).map(|step| &self.stores[(first + step) % count]);
+        candidates.find(|store| store.failure().is_none()).ok_or_else(|| {
+            let store = &self.stores[first];
+            failed(store, store.failure().unwrap_or("fenced"), false)
+        })
+    }
+
+    /// The store that block `block` of the table belongs to.
+    pub(crate) fn store_of(&self, block: u32) -> &Store {
+        let at = self.stores.partition_point(|store| store.first_block <= block);
+        &self.stores[at - 1]
+    }
+
+    /// The next version. Called under a stream's lock.
+    fn next_version(&self) -> Version {
+        Version { epoch: self.epoch.load(SeqCst), sequence: self.sequence.fetch_add(1, SeqCst) + 1 }
+    }
+
+    /// The last version given, or a later one.
+    pub(crate) fn version_now(&self) -> Version {
+        Version { epoch: self.epoch.load(SeqCst), sequence: self.sequence.load(SeqCst) }
+    }
+
+    /// Goes on behind `version`, which was found on a device.
+    pub(crate) fn go_on_behind(&self, version: Version) {
+        self.epoch.fetch_max(version.epoch, SeqCst);
+        self.sequence.fetch_max(version.sequence, SeqCst);
+    }
+
+    /// Closes all open blocks at one version: every record in an older block is below it, every later one above and in a block born at
+    /// or after it.
+    pub(crate) fn cut(&self) -> Version {
+        let mut streams: Vec<_> = self.stores.iter().map(|store| store.stream.lock()).collect();
+        for (store, stream) in self.stores.iter().zip(&mut streams) {
+            store.close_open(stream);
+        }
+        self.next_version()
+    }
+
+    pub(crate) fn max_used_pct(&self) -> u8 {
+        self.max_used_pct.load(SeqCst)
+    }
+
+    pub(crate) fn set_max_used_pct(&self, percent: u8) {
+        self.max_used_pct.store(percent.clamp(1, 100), SeqCst);
+    }
+
+    /// Counts a live record out: a newer version, a truncation or nothing at all took its place.
+    pub(crate) fn kill(&self, location: Location, size: SizeClass, tombstone: bool) {
+        let Some((block, _)) = self.blocks.locate(location) else { return };
+        if self.blocks.get(block).kill(size, tombstone) {
+            self.store_of(block).emptied(self, block);
+        }
+    }
+
+    /// Frees emptied blocks whose successors are durable, on all devices.
+    fn free_emptied(&self) {
+        let durable = self.stores.iter().map(Store::low).min().unwrap_or(u64::MAX);
+        for store in &self.stores {
+            if store.has_emptied() && store.free_emptied(self, durable) {
+                store.room.wake_all();
+            }
+        }
+    }
+
+    /// Bytes of write buffers and post-write cache.
+    pub(crate) fn image_bytes(&self) -> u64 {
+        self.images.bytes()
+    }
+
+    fn take_image(&self, beyond: bool) -> Option<Arc<Image>> {
+        loop {
+            if let Some(image) = self.images.take(false) {
+                return Some(image);
+            }
+            let oldest = self.cached.lock().pop_front();
+            match oldest {
+                Some(block) => self.retire_image(block),
+                None => return self.images.take(beyond),
+            }
+        }
+    }
+
+    /// Keeps a sealed block's image for reads, and lets the oldest go.
+    fn cache_image(&self, block: u32) {
+        let mut cached = self.cached.lock();
+        cached.push_back(block);
+        while cached.len() > self.cache_limit {
+            if let Some(oldest) = cached.pop_front() {
+                self.retire_image(oldest);
+            }
+        }
+    }
+
+    /// Reads of this block go to the device from now on.
+    fn retire_image(&self, block: u32) {
+        let image = self.blocks.get(block).image.write().take();
+        if let Some(image) = image {
+            self.images.give_back(image);
+        }
+    }
+}
+
+/// The error of a write to a fenced device.
+pub(crate) fn failed(store: &Store, cause: &str, in_doubt: bool) -> Error {
+    Error::DeviceFailed { device: store.device.name().into(), cause: cause.into(), in_doubt }
+}

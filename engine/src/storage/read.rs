@@ -1,0 +1,255 @@
+//! Reading a record: from its block's image in RAM, or with exactly one device read that equal concurrent reads share.
+//!
+//! No lock is held across I/O. What comes back may be stale, since the block can be reclaimed meanwhile; the bytes say so
+//! themselves, for their checksum is tied to the block's sequence. The caller then looks at the index again.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use parking_lot::Mutex;
+
+use super::{Shared, image::Image};
+use crate::{
+    device::AlignedBuf,
+    error::Error,
+    format::{PlaceSeed, RecordFault, RecordView},
+    model::{Location, SizeClass},
+};
+
+/// The bytes where a record lies.
+#[derive(Debug, Clone)]
+pub(crate) struct RecordBytes {
+    source: Source,
+    start: u32,
+    len: u32,
+    seed: PlaceSeed,
+    offset: u32,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Image(Arc<Image>),
+    Device(Arc<AlignedBuf>),
+}
+
+impl RecordBytes {
+    /// The record, if there is one of this place. A record from a device has its body verified.
+    pub(crate) fn record(&self) -> Result<RecordView<'_>, RecordFault> {
+        let (bytes, from_device) = match &self.source {
+            Source::Image(image) => {
+                (image.committed(self.start, self.len).ok_or(RecordFault::Header)?, false)
+            }
+            Source::Device(buffer) => {
+                let start = self.start as usize;
+                (&buffer[start..start + self.len as usize], true)
+            }
+        };
+        let view = RecordView::parse(bytes, self.seed, u64::from(self.offset))?;
+        if from_device {
+            view.verify_body()?;
+        }
+        Ok(view)
+    }
+
+    /// Whether the block has begun another life since these bytes were read.
+    pub(crate) fn is_stale(&self, shared: &Shared, location: Location) -> bool {
+        let Some((block, _)) = shared.blocks.locate(location) else { return true };
+        let sequence = shared.blocks.get(block).sequence();
+        PlaceSeed::new(shared.store_of(block).seed, sequence) != self.seed
+    }
+
+    /// The record that [`Self::record`] has verified before.
+    pub(crate) fn verified(&self) -> RecordView<'_> {
+        let bytes = match &self.source {
+            Source::Image(image) => image.committed(self.start, self.len).expect("committed before"),
+            Source::Device(buffer) => &buffer[self.start as usize..][..self.len as usize],
+        };
+        RecordView::parse(bytes, self.seed, u64::from(self.offset)).expect("verified before")
+    }
+}
+
+/// Why there are no bytes.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    /// The location is not one any more: look at the index again.
+    Stale,
+    /// The read or the flush it depends on failed.
+    Failed(Error),
+}
+
+/// Reads of devices on their way, so that equal ones share one.
+#[derive(Debug, Default)]
+pub(crate) struct SharedReads {
+    shards: [Mutex<Reads>; 16],
+}
+
+/// Reads by place and life of the block: a later life's bytes are another read.
+type Reads = HashMap<ReadKey, Arc<SharedRead>>;
+type ReadKey = (Location, PlaceSeed);
+
+#[derive(Debug, Default)]
+struct SharedRead {
+    state: Mutex<SharedState>,
+}
+
+#[derive(Debug, Default)]
+struct SharedState {
+    result: Option<Option<Result<Arc<AlignedBuf>, Error>>>,
+    waiters: Vec<Waker>,
+}
+
+impl Shared {
+    /// The bytes at `location`. Waits until they are durable if somebody was promised so. With `bypass`, flushed records are read from
+    /// the device even if RAM has them.
+    pub(crate) async fn read(
+        &self,
+        location: Location,
+        size: SizeClass,
+        bypass: bool,
+    ) -> Result<RecordBytes, ReadError> {
+        let (block, offset) = self.blocks.locate(location).ok_or(ReadError::Stale)?;
+        let len = size.bytes() as u32;
+        let store = self.store_of(block);
+        let image = self.blocks.get(block).image.read().clone();
+        // The sequence is read after the image: both belong to the same life of the block, or the bytes will not fit.
+        let seed = PlaceSeed::new(store.seed, self.blocks.get(block).sequence());
+        if let Some(image) = image {
+            let end = offset + len;
+            if image.promised(end) {
+                let durable = image.durable(end).await;
+                durable.map_err(|cause| ReadError::Failed(super::failed(store, &cause, false)))?;
+            }
+            if !(bypass && image.synced() >= end) {
+                self.counters.buffer_hits.add(1);
+                let source = Source::Image(image);
+                return Ok(RecordBytes { source, start: offset, len, seed, offset });
+            }
+        }
+        let sector = store.sector;
+        let first = offset / sector * sector;
+        let padded = (offset + len).next_multiple_of(sector) - first;
+        let read = self.read_shared((location, seed), block, first, padded);
+        let source = Source::Device(read.await.map_err(ReadError::Failed)?);
+        Ok(RecordBytes { source, start: offset - first, len, seed, offset })
+    }
+
+    /// Waits until the bytes at `location` are durable, if somebody was promised so: what the index says of them may be told then.
+    pub(crate) async fn settled(&self, location: Location, size: SizeClass) -> Result<(), Error> {
+        let Some((block, offset)) = self.blocks.locate(location) else { return Ok(()) };
+        let image = self.blocks.get(block).image.read().clone();
+        let end = offset + size.bytes() as u32;
+        match image {
+            Some(image) if image.promised(end) => image
+                .durable(end)
+                .await
+                .map_err(|cause| super::failed(self.store_of(block), &cause, false)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn read_shared(
+        &self,
+        key: ReadKey,
+        block: u32,
+        first: u32,
+        len: u32,
+    ) -> Result<Arc<AlignedBuf>, Error> {
+        let shard = &self.reads.shards[(key.0.units() >> 3) as usize % 16];
+        loop {
+            let (read, leads) = {
+                let mut reads = shard.lock();
+                match reads.get(&key) {
+                    Some(read) => (Arc::clone(read), false),
+                    None => {
+                        let read = Arc::new(SharedRead::default());
+                        reads.insert(key, Arc::clone(&read));
+                        (read, true)
+                    }
+                }
+            };
+            if leads {
+                let lead = Lead { shard, key, read };
+                let result = self.read_device(block, first, len).await;
+                return lead.finish(result);
+            }
+            self.counters.shared_reads.add(1);
+            // `None`: the one that led was dropped before its read was done. Somebody else leads now, perhaps this one.
+            if let Some(result) = (Follow { read: &read }).await {
+                return result;
+            }
+        }
+    }
+
+    async fn read_device(&self, block: u32, first: u32, len: u32) -> Result<Arc<AlignedBuf>, Error> {
+        self.counters.device_reads.add(1);
+        let store = self.store_of(block);
+        let offset = u64::from(block - store.first_block) * self.block_size + u64::from(first);
+        let len = len as usize;
+        match store.device.read(AlignedBuf::new(len), len, offset).await {
+            Ok(buffer) => Ok(Arc::new(buffer)),
+            Err(error) => Err(Error::ReadFailed {
+                device: store.device.name().into(),
+                offset,
+                cause: error.to_string().into(),
+            }),
+        }
+    }
+}
+
+/// The one of several equal reads that does it.
+struct Lead<'a> {
+    shard: &'a Mutex<Reads>,
+    key: ReadKey,
+    read: Arc<SharedRead>,
+}
+
+impl Lead<'_> {
+    fn finish(self, result: Result<Arc<AlignedBuf>, Error>) -> Result<Arc<AlignedBuf>, Error> {
+        self.settle(Some(result.clone()));
+        result
+    }
+
+    fn settle(&self, result: Option<Result<Arc<AlignedBuf>, Error>>) {
+        let waiters = {
+            let mut state = self.read.state.lock();
+            if state.result.is_some() {
+                return;
+            }
+            state.result = Some(result);
+            std::mem::take(&mut state.waiters)
+        };
+        // Whoever comes later must read anew: the place may have been written since.
+        self.shard.lock().remove(&self.key);
+        waiters.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        self.settle(None);
+    }
+}
+
+struct Follow<'a> {
+    read: &'a SharedRead,
+}
+
+impl Future for Follow<'_> {
+    type Output = Option<Result<Arc<AlignedBuf>, Error>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.read.state.lock();
+        match &state.result {
+            Some(result) => Poll::Ready(result.clone()),
+            None => {
+                state.waiters.push(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Between calls and connections: nothing above knows of streams, nothing below knows of records.
+//!
+//! ```text
+//! pool ─┬─► retry                 what becomes of a call that did not get its answer
+//!       └─► lane ─┬─► waiting     the calls of one connection: queued and in flight
+//!                 ├─► codec       pipeline messages as bytes
+//!                 └─► connect     making the connection
+//! ```
+//!
+//! * `pool`: several lanes; bounds what is in flight; the loop of attempts around each call.
+//! * `lane`: one connection with one `Pipeline` stream: sends, receives, notices the end, connects anew.
+//! * `waiting`: who waits for what on a lane: plain data under the lane's lock.
+
+mod codec;
+mod connect;
+mod lane;
+mod pool;
+mod retry;
+mod waiting;
+
+pub(crate) use codec::BatchCodec;
+pub(crate) use connect::{Settings, Target};
+pub(crate) use pool::Pool;
+pub(crate) use retry::Backoff;

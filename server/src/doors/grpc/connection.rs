@@ -1,0 +1,150 @@
+//! From an accepted socket to calls: HTTP/2 with its bounds, and which service a call is for.
+//!
+//! Service Records is found by the front of the path, without a router; the others go through tonic's. Errors that the protocol
+//! makes (a message too large, an unknown method) get the same details as ours.
+
+use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
+
+use cairn_proto::{
+    DESCRIPTORS,
+    v1::{
+        admin_server::AdminServer, cluster_server::ClusterServer, records_server::RecordsServer,
+    },
+};
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{net::TcpStream, time};
+use tonic::{Status, body::Body, service::Routes};
+use tonic_health::{pb::health_server::HealthServer, server::HealthService};
+use tower::Service;
+
+use super::{
+    admin::Admin,
+    cluster::Cluster,
+    records::Records,
+    status::{CODE_KEY, from_protocol},
+};
+use crate::{
+    limits::{CONNECTION_WINDOW, PENDING_RESETS, SEND_BUFFER, STREAM_WINDOW},
+    operations::Operations,
+};
+
+const RECORDS: &str = "/cairn.v1.Records/";
+/// What every HTTP/2 client sends first.
+const PREFACE: usize = 24;
+
+/// The gRPC door of one worker.
+#[derive(Clone)]
+pub struct Door {
+    records: RecordsServer<Records>,
+    others: Routes,
+    http2: http2::Builder<TokioExecutor>,
+    operations: Arc<Operations>,
+}
+
+impl Door {
+    /// The door over `operations`.
+    pub fn new(
+        operations: &Arc<Operations>,
+        health: HealthServer<HealthService>,
+    ) -> Result<Self, tonic_reflection::server::Error> {
+        let bytes = operations.state.message_bytes;
+        let records = RecordsServer::new(Records::new(Arc::clone(operations)));
+        let admin = AdminServer::new(Admin::new(Arc::clone(operations)));
+        let cluster = ClusterServer::new(Cluster::new(Arc::clone(operations)));
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let others = Routes::new(admin.max_decoding_message_size(bytes))
+            .add_service(cluster.max_decoding_message_size(bytes))
+            .add_service(health)
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?)
+            .prepare();
+        Ok(Self {
+            records: records.max_decoding_message_size(bytes),
+            others,
+            http2: http2(operations),
+            operations: Arc::clone(operations),
+        })
+    }
+
+    /// Serves a connection until its client leaves or the node has stopped.
+    pub async fn serve(self, stream: TcpStream) {
+        let limits = &self.operations.state.limits;
+        if time::timeout(limits.handshake_timeout, preface(&stream)).await.is_err() {
+            tracing::debug!("a connection did not speak HTTP/2 in time");
+            return;
+        }
+        let stopped = self.operations.state.stopped();
+        let service = service_fn(|request| self.call(request));
+        let connection = self.http2.serve_connection(TokioIo::new(stream), service);
+        let (mut connection, mut stopped) = (pin!(connection), pin!(stopped));
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = stopped.as_mut() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            // Mostly a client that went without saying so.
+            tracing::debug!(%error, "a connection ended");
+        }
+    }
+
+    fn call(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<> {
+        let call = if request.uri().path().starts_with(RECORDS) {
+            self.records.clone().call(request)
+        } else {
+            let mut others = self.others.clone();
+            Box::pin(async move { others.call(request).await })
+        };
+        async move { Ok(with_details(call.await?)) }
+    }
+}
+
+/// Gives an error that the protocol made the details that ours have.
+fn with_details(response: Response<Body>) -> Response<Body> {
+    let headers = response.headers();
+    if !headers.contains_key(Status::GRPC_STATUS) || headers.contains_key(CODE_KEY) {
+        return response;
+    }
+    match Status::from_header_map(headers) {
+        Some(status) if status.code() != tonic::Code::Ok => from_protocol(&status).into_http(),
+        _ => response,
+    }
+}
+
+fn http2(operations: &Operations) -> http2::Builder<TokioExecutor> {
+    let limits = &operations.state.limits;
+    let mut http2 = http2::Builder::new(TokioExecutor::new());
+    http2
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_concurrent_streams(limits.streams_per_connection)
+        .max_header_list_size(limits.header_list_size)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .keep_alive_interval(limits.keepalive_interval)
+        .keep_alive_timeout(limits.keepalive_timeout);
+    http2
+}
+
+/// Waits until the client's preface is there, which is left to be read. One that sends it byte by byte is looked at from time
+/// to time: what is there makes the socket readable, so that there is nothing else to wait for.
+async fn preface(stream: &TcpStream) {
+    let mut seen = [0; PREFACE];
+    // On an error or the end of the connection, whoever reads it next is told.
+    while let Ok(count @ 1..PREFACE) = stream.peek(&mut seen).await {
+        tracing::trace!(count, "part of a preface");
+        time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,195 @@
+//! Many requests in flight at once, without a task for each: what batches and pipelines are made of.
+//!
+//! A request is polled once where it is started; most that need no device are done then and there. Only those that wait go into
+//! the set of running ones. One timer serves all their deadlines. A request whose deadline passes is answered at once but
+//! runs on to its end and keeps its place, so that a device that hangs pushes back instead of filling memory.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use cairn_proto::v1::{self, Code, Response, response::Response as Answers};
+use futures::{StreamExt, stream::FuturesUnordered};
+use tokio::time::{Sleep, sleep_until};
+
+use super::execute;
+use crate::{codes::Problem, metrics::Kind, operations::Operations};
+
+/// An answer and the id of its request.
+pub type Done = (u64, Response);
+type Execution = Pin<Box<dyn Future<Output = Result<Answers, Problem>> + Send>>;
+
+/// Requests in flight.
+pub struct InFlight {
+    operations: Arc<Operations>,
+    running: FuturesUnordered<Running>,
+    expired: VecDeque<Done>,
+    timer: Pin<Box<Sleep>>,
+    /// When the timer fires; no later than the first deadline of those running.
+    armed: Option<Instant>,
+}
+
+struct Running {
+    id: u64,
+    kind: Kind,
+    started: Instant,
+    deadline: Instant,
+    /// Its answer has been given: the deadline passed.
+    answered: bool,
+    execution: Execution,
+}
+
+struct Finished {
+    id: u64,
+    kind: Kind,
+    started: Instant,
+    answered: bool,
+    result: Result<Answers, Problem>,
+}
+
+impl Future for Running {
+    type Output = Finished;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Finished> {
+        let result = std::task::ready!(self.execution.as_mut().poll(context));
+        let Self { id, kind, started, answered, .. } = *self;
+        Poll::Ready(Finished { id, kind, started, answered, result })
+    }
+}
+
+impl InFlight {
+    /// None in flight yet.
+    pub fn new(operations: Arc<Operations>) -> Self {
+        Self {
+            operations,
+            running: FuturesUnordered::new(),
+            expired: VecDeque::new(),
+            timer: Box::pin(sleep_until(Instant::now().into())),
+            armed: None,
+        }
+    }
+
+    /// How many run, those with a passed deadline included.
+    pub fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Whether nothing runs and no answer waits to be taken.
+    pub fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.expired.is_empty()
+    }
+
+    /// Whether one more may be started, of `limit` at once here and of the worker's own limit. One always may, so that every
+    /// stream goes on.
+    pub fn has_room(&self, limit: usize) -> bool {
+        let worker = self.operations.metrics.in_flight.load(Relaxed);
+        self.running.is_empty()
+            || (self.running.len() < limit
+                && worker < self.operations.state.limits.worker_in_flight)
+    }
+
+    /// Starts a request, and answers it if it is done at once. `now` is the time of its arrival.
+    pub fn start(
+        &mut self,
+        id: u64,
+        request: v1::Request,
+        now: Instant,
+        deadline: Instant,
+    ) -> Option<Response> {
+        let Some(kind) = execute::kind(&request) else {
+            return Some(execute::response(Err(Problem::Invalid("the request is empty".into()))));
+        };
+        let operations = Arc::clone(&self.operations);
+        let mut execution: Execution =
+            Box::pin(async move { execute::any(&operations, request).await });
+        // Whoever would be woken by this poll is polled again when it enters the set.
+        let mut context = Context::from_waker(Waker::noop());
+        if let Poll::Ready(result) = execution.as_mut().poll(&mut context) {
+            return Some(self.answer(kind, now, result));
+        }
+        self.operations.metrics.in_flight.fetch_add(1, Relaxed);
+        let running = Running { id, kind, started: now, deadline, answered: false, execution };
+        self.running.push(running);
+        if self.armed.is_none_or(|armed| deadline < armed) {
+            self.arm(deadline);
+        }
+        None
+    }
+
+    /// Refuses a request that was not started.
+    pub fn refuse(&self, request: &v1::Request, now: Instant, problem: Problem) -> Response {
+        match execute::kind(request) {
+            Some(kind) => self.answer(kind, now, Err(problem)),
+            None => execute::response(Err(problem)),
+        }
+    }
+
+    /// The next answer; `None` when nothing is in flight.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Done>> {
+        self.poll_timer(context);
+        loop {
+            if let Some(done) = self.expired.pop_front() {
+                return Poll::Ready(Some(done));
+            }
+            let Some(finished) = std::task::ready!(self.running.poll_next_unpin(context)) else {
+                return Poll::Ready(None);
+            };
+            self.operations.metrics.in_flight.fetch_sub(1, Relaxed);
+            if !finished.answered {
+                let answer = self.answer(finished.kind, finished.started, finished.result);
+                return Poll::Ready(Some((finished.id, answer)));
+            }
+        }
+    }
+
+    fn poll_timer(&mut self, context: &mut Context<'_>) {
+        while self.armed.is_some() && self.timer.as_mut().poll(context).is_ready() {
+            self.expire(Instant::now());
+        }
+    }
+
+    /// Answers those whose deadline has passed, and sets the timer for the others.
+    fn expire(&mut self, now: Instant) {
+        let metrics = &self.operations.metrics;
+        let mut next: Option<Instant> = None;
+        for running in self.running.iter_mut() {
+            if running.answered {
+                continue;
+            }
+            if running.deadline <= now {
+                running.answered = true;
+                let problem = Problem::Deadline { in_doubt: running.kind.writes() };
+                metrics.count(running.kind, problem.code(), now - running.started);
+                self.expired.push_back((running.id, execute::response(Err(problem))));
+            } else {
+                next = Some(next.map_or(running.deadline, |next| next.min(running.deadline)));
+            }
+        }
+        self.armed = None;
+        if let Some(next) = next {
+            self.arm(next);
+        }
+    }
+
+    fn arm(&mut self, at: Instant) {
+        self.armed = Some(at);
+        self.timer.as_mut().reset(at.into());
+    }
+
+    fn answer(&self, kind: Kind, started: Instant, result: Result<Answers, Problem>) -> Response {
+        let code = result.as_ref().map_or_else(Problem::code, |_| Code::Ok);
+        self.operations.metrics.count(kind, code, started.elapsed());
+        execute::response(result)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.operations.metrics.in_flight.fetch_sub(self.running.len(), Relaxed);
+    }
+}

@@ -1,0 +1,188 @@
+//! Metrics in the OpenMetrics text format, gathered when they are asked for.
+
+use std::{
+    fmt::Error,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use cairn_engine::Stats;
+use cairn_proto::v1::Code;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, NoLabelSet, text},
+    metrics::MetricType,
+    registry::{Registry, Unit},
+};
+
+use crate::{
+    metrics::{BUCKETS, CODES, Kind, KindMetrics},
+    process,
+    state::State,
+};
+
+/// All metrics as text.
+pub fn text(state: Arc<State>) -> Result<String, Error> {
+    let mut registry = Registry::with_prefix("cairn");
+    registry.register_collector(Box::new(Node(state)));
+    let mut out = String::with_capacity(32 << 10);
+    text::encode(&mut out, &registry)?;
+    Ok(out)
+}
+
+#[derive(Debug)]
+struct Node(Arc<State>);
+
+impl Collector for Node {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        self.process(&mut encoder)?;
+        self.operations(&mut encoder)?;
+        self.latencies(&mut encoder)?;
+        self.namespaces(&mut encoder)?;
+        self.devices(&mut encoder)
+    }
+}
+
+type Value = fn(&Stats) -> u64;
+
+/// Name, help and value of every gauge of a namespace.
+const GAUGES: [(&str, &str, Value); 9] = [
+    ("records", "Records, without tombstones and expired ones", |s| s.records),
+    ("tombstones", "Durable deletes still kept", |s| s.tombstones),
+    ("expired_records", "Expired records still in the index", |s| s.expired),
+    ("index_bytes", "Bytes the index holds in RAM", |s| s.index_bytes),
+    ("buffer_bytes", "Bytes of write buffers and the post-write cache", |s| s.buffer_bytes),
+    ("capacity_bytes", "Bytes of all write blocks", |s| s.capacity_bytes),
+    ("in_use_bytes", "Live bytes in write blocks", |s| s.in_use_bytes),
+    ("write_blocks", "Write blocks there are", |s| s.total_blocks),
+    ("free_write_blocks", "Write blocks free for writing", |s| s.free_blocks),
+];
+
+/// Name, help and value of every counter of a namespace.
+const COUNTERS: [(&str, &str, Value); 11] = [
+    ("reads", "Reads of records asked for", |s| s.reads),
+    ("writes", "Writes applied", |s| s.writes),
+    ("deletes", "Deletes applied", |s| s.deletes),
+    ("device_reads", "Reads that went to a device", |s| s.device_reads),
+    ("buffer_hits", "Reads answered from RAM", |s| s.buffer_hits),
+    ("shared_reads", "Reads that shared another's device read", |s| s.shared_reads),
+    ("flushes", "Flush writes completed", |s| s.flushes),
+    ("flushed_bytes", "Bytes flushed", |s| s.bytes_flushed),
+    ("damaged", "Records, footers and headers that failed their checksum", |s| s.damaged),
+    ("digest_mismatches", "Index entries whose record was another one", |s| s.digest_mismatches),
+    ("refused_full", "Writes refused since they would not fit", |s| s.refused_full),
+];
+
+impl Node {
+    fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let state = &self.0;
+        let mut gauge = |name: &str, help: &str, value: u64| {
+            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+        };
+        let in_flight = state.workers.iter().map(|worker| worker.in_flight.load(Relaxed) as u64);
+        gauge("connections", "Connections open now", state.connections.load(Relaxed) as u64)?;
+        gauge("operations_in_flight", "Operations in flight now", in_flight.sum())?;
+        gauge("workers", "Worker threads", state.workers.len() as u64)?;
+        gauge("resident_bytes", "Resident memory of the process", process::resident_bytes())?;
+        gauge("uptime_seconds", "Time since the start", state.started.elapsed().as_secs())?;
+        let help = "Connections refused since there were too many";
+        let refused = state.refused_connections.load(Relaxed) as u64;
+        encoder
+            .encode_descriptor("refused_connections", help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, u64>(&refused, None)?;
+        let cpu = process::cpu_micros() as f64 / 1e6;
+        encoder
+            .encode_descriptor("cpu", "CPU time used", Some(&Unit::Seconds), MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, u64>(&cpu, None)
+    }
+
+    fn operations(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let help = "Operations by kind and code";
+        let mut family =
+            encoder.encode_descriptor("operations", help, None, MetricType::Counter)?;
+        for kind in Kind::ALL {
+            for code in 0..CODES {
+                let count = self.sum(kind, |metrics| metrics.codes[code].load(Relaxed));
+                if count > 0 {
+                    let code = Code::try_from(code as i32).unwrap_or(Code::Internal);
+                    let code = code.as_str_name().trim_start_matches("CODE_");
+                    let labels = [("kind", kind.name()), ("code", code)];
+                    family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn latencies(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let help = "Time from the arrival of an operation to its answer";
+        let seconds = Some(&Unit::Seconds);
+        let mut family =
+            encoder.encode_descriptor("latency", help, seconds, MetricType::Histogram)?;
+        for kind in Kind::ALL {
+            let bucket = |index: usize| {
+                let bound = match index {
+                    last if last == BUCKETS - 1 => f64::INFINITY,
+                    index => (1u64 << index) as f64 / 1e6,
+                };
+                (bound, self.sum(kind, |metrics| metrics.buckets[index].load(Relaxed)))
+            };
+            let buckets: Vec<_> = (0..BUCKETS).map(bucket).collect();
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            let sum = self.sum(kind, |metrics| metrics.nanos.load(Relaxed)) as f64 / 1e9;
+            family
+                .encode_family(&[("kind", kind.name())])?
+                .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+
+    fn namespaces(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let stats: Vec<_> =
+            self.0.namespaces.iter().map(|one| (one.name.as_str(), one.engine.stats())).collect();
+        for (name, help, value) in GAUGES {
+            let name = format!("namespace_{name}");
+            let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
+            for (namespace, stats) in &stats {
+                let labels = [("namespace", *namespace)];
+                family.encode_family(&labels)?.encode_gauge(&value(stats))?;
+            }
+        }
+        for (name, help, value) in COUNTERS {
+            let name = format!("namespace_{name}");
+            let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
+            for (namespace, stats) in &stats {
+                let labels = [("namespace", *namespace)];
+                family
+                    .encode_family(&labels)?
+                    .encode_counter::<NoLabelSet, _, u64>(&value(stats), None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn devices(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let names = [
+            ("device_failed", "1 when a device failed a write and takes no more"),
+            ("device_size_bytes", "Usable bytes of a device"),
+            ("device_in_use_bytes", "Live bytes on a device"),
+            ("device_free_write_blocks", "Free write blocks of a device"),
+        ];
+        for (index, (name, help)) in names.into_iter().enumerate() {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for served in &self.0.namespaces {
+                for device in served.engine.devices() {
+                    let failed = u64::from(device.failed.is_some());
+                    let values = [failed, device.size, device.in_use_bytes, device.free_blocks];
+                    let labels =
+                        [("namespace", served.name.as_str()), ("device", device.path.as_str())];
+                    family.encode_family(&labels)?.encode_gauge(&values[index])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sum(&self, kind: Kind, value: impl Fn(&KindMetrics) -> u64) -> u64 {
+        self.0.workers.iter().map(|worker| value(worker.kind(kind))).sum()
+    }
+}

@@ -1,0 +1,82 @@
+//! The sockets a node listens on: one for HTTP, and for gRPC one per worker on the same port.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::StartError;
+use crate::{config::NodeConfig, state::Addresses};
+
+const BACKLOG: i32 = 1024;
+
+/// Bound and listening sockets.
+pub struct Sockets {
+    /// One for each worker.
+    pub grpc: Vec<TcpListener>,
+    /// The HTTP door's.
+    pub http: TcpListener,
+    /// Where they listen: the ports the operating system chose in place of 0.
+    pub addresses: Addresses,
+}
+
+impl Sockets {
+    /// Binds all sockets of a node with `workers` workers.
+    pub fn bind(node: &NodeConfig, workers: usize) -> Result<Self, StartError> {
+        let http = Door { name: "HTTP", setting: "http-port" };
+        let grpc = Door { name: "gRPC", setting: "grpc-port" };
+        let wanted = SocketAddr::new(node.listen, node.grpc_port);
+        if wanted.port() != 0 {
+            // Sockets with SO_REUSEPORT would silently share the port with another node of the same user.
+            grpc.bind(wanted, false)?;
+        }
+        let first = grpc.bind(wanted, true)?;
+        let grpc_address = grpc.address(&first, wanted)?;
+        let mut listeners = vec![first];
+        for _ in 1..workers {
+            listeners.push(grpc.bind(grpc_address, true)?);
+        }
+        let wanted = SocketAddr::new(node.listen, node.http_port);
+        let http_listener = http.bind(wanted, false)?;
+        let http_address = http.address(&http_listener, wanted)?;
+        Ok(Self {
+            grpc: listeners,
+            http: http_listener,
+            addresses: Addresses { grpc: grpc_address, http: http_address },
+        })
+    }
+}
+
+struct Door {
+    name: &'static str,
+    setting: &'static str,
+}
+
+impl Door {
+    fn bind(&self, address: SocketAddr, shared: bool) -> Result<TcpListener, StartError> {
+        listen(address, shared).map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                StartError::PortInUse { door: self.name, address, setting: self.setting }
+            }
+            _ => StartError::Listen { door: self.name, address, source },
+        })
+    }
+
+    fn address(&self, of: &TcpListener, wanted: SocketAddr) -> Result<SocketAddr, StartError> {
+        let failed = |source| StartError::Listen { door: self.name, address: wanted, source };
+        of.local_addr().map_err(failed)
+    }
+}
+
+fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for connections of the last run to time out.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}

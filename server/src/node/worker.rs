@@ -1,0 +1,308 @@
+//! A worker: one OS thread with one current-thread runtime, its own listener and its own ring.
+//!
+//! What a worker reads is served where it was read. Only a new connection may change workers, once, before anything is read from
+//! it: whoever accepts it gives it to the worker with the fewest, since the kernel spreads few connections badly.
+
+use std::{
+    io,
+    net::TcpListener,
+    os::fd::{AsRawFd, RawFd},
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc as std_mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use cairn_engine::device::reactor;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    net::TcpStream,
+    runtime::{Builder, Runtime},
+    sync::mpsc,
+    task::JoinSet,
+    time,
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use super::{StartError, listen::Sockets};
+use crate::{
+    doors::{grpc::connection::Door, http},
+    operations::Operations,
+    state::State,
+};
+
+/// Task polls between two looks at sockets and rings.
+const EVENT_INTERVAL: u32 = 31;
+/// Task polls between two looks at what other threads sent.
+const GLOBAL_QUEUE_INTERVAL: u32 = 31;
+/// How long accepting rests when the process is out of descriptors.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// The services that health checks may name; the empty name is the node.
+const HEALTH_NAMES: [&str; 4] = ["", "cairn.v1.Records", "cairn.v1.Admin", "cairn.v1.Cluster"];
+
+/// A connection on its way to its worker; counted until it is dropped.
+struct Connection {
+    stream: std::net::TcpStream,
+    counted: Counted,
+}
+
+struct Counted {
+    state: Arc<State>,
+    worker: usize,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.state.connections.fetch_sub(1, Relaxed);
+        self.state.workers[self.worker].connections.fetch_sub(1, Relaxed);
+    }
+}
+
+struct Worker {
+    index: usize,
+    state: Arc<State>,
+    listener: TcpListener,
+    /// Worker 0 serves HTTP too.
+    http: Option<TcpListener>,
+    health: HealthReporter,
+    health_service: tonic_health::pb::health_server::HealthServer<tonic_health::server::HealthService>,
+    /// To each worker, this one included.
+    peers: Arc<[mpsc::UnboundedSender<Connection>]>,
+    inbox: mpsc::UnboundedReceiver<Connection>,
+}
+
+/// Starts all workers, and returns when each of them serves. If one cannot, those that do are stopped.
+pub fn start(state: &Arc<State>, sockets: Sockets) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let (health, health_service) = health();
+    let (peers, inboxes): (Vec<_>, Vec<_>) =
+        sockets.grpc.iter().map(|_| mpsc::unbounded_channel()).unzip();
+    let peers: Arc<[_]> = peers.into();
+    let (ready, is_ready) = std_mpsc::channel();
+    let mut http = Some(sockets.http);
+    let mut threads = Vec::new();
+    let mut failed = None;
+    for (index, (listener, inbox)) in sockets.grpc.into_iter().zip(inboxes).enumerate() {
+        let worker = Worker {
+            index,
+            state: Arc::clone(state),
+            listener,
+            http: http.take(),
+            health: health.clone(),
+            health_service: health_service.clone(),
+            peers: Arc::clone(&peers),
+            inbox,
+        };
+        let ready = ready.clone();
+        let thread = thread::Builder::new().name(format!("worker-{index}"));
+        match thread.spawn(move || worker.run(ready)) {
+            Ok(thread) => threads.push(thread),
+            Err(source) => failed = Some(StartError::Worker { worker: index, source }),
+        }
+    }
+    drop(ready);
+    // Ends when every worker has told, or is gone.
+    for (worker, result) in is_ready {
+        if let Err(source) = result {
+            failed = Some(StartError::Worker { worker, source });
+        }
+    }
+    let Some(error) = failed else { return Ok(threads) };
+    state.stop();
+    for thread in threads {
+        // A panic has been told on standard error.
+        let _ = thread.join();
+    }
+    Err(error)
+}
+
+fn health()
+-> (HealthReporter, tonic_health::pb::health_server::HealthServer<tonic_health::server::HealthService>)
+{
+    let reporter = HealthReporter::new();
+    let service = tonic_health::server::HealthService::from_health_reporter(reporter.clone());
+    (reporter, tonic_health::pb::health_server::HealthServer::new(service))
+}
+
+impl Worker {
+    fn run(self, ready: std_mpsc::Sender<(usize, io::Result<()>)>) {
+        let index = self.index;
+        // Held as long as the worker runs: its ring goes with it.
+        let _ring = match reactor::Reactor::install(self.state.io.kind) {
+            Ok(ring) => ring,
+            Err(error) => return drop(ready.send((index, Err(error)))),
+        };
+        let runtime = match runtime() {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(ready.send((index, Err(error)))),
+        };
+        runtime.block_on(async {
+            match self.prepare() {
+                Ok(door) => {
+                    // The starting thread waits for this, and is there until it has it.
+                    let _ = ready.send((index, Ok(())));
+                    drop(ready);
+                    self.serve(door).await;
+                }
+                Err(error) => drop(ready.send((index, Err(error)))),
+            }
+        });
+        // What outlived the time a stop may take is dropped here, on the thread of its ring.
+        drop(runtime);
+    }
+
+    fn prepare(&self) -> io::Result<Door> {
+        if let Some(fd) = reactor::ring_fd() {
+            // SAFETY: the descriptor is the ring's of this thread. `run` holds the ring until the runtime is gone, and with
+            // it the task that owns this registration.
+            let ring = unsafe { AsyncFd::register_with_interest(RingFd(fd), Interest::READABLE) }
+                .map_err(io::Error::from)?;
+            tokio::spawn(reap(ring));
+        }
+        let metrics = Arc::clone(&self.state.workers[self.index]);
+        let operations = Arc::new(Operations { state: Arc::clone(&self.state), metrics });
+        Door::new(&operations, self.health_service.clone()).map_err(io::Error::other)
+    }
+
+    async fn serve(mut self, door: Door) {
+        let state = Arc::clone(&self.state);
+        let leads = self.http.is_some();
+        if let Some(listener) = self.http.take() {
+            serve_http(listener, Arc::clone(&state));
+        }
+        if leads {
+            self.report(ServingStatus::Serving).await;
+        }
+        match tokio::net::TcpListener::from_std(self.listener) {
+            Ok(listener) => {
+                tokio::spawn(accept(listener, Arc::clone(&state), Arc::clone(&self.peers)));
+            }
+            Err(error) => tracing::error!(%error, "a worker cannot accept connections"),
+        }
+        let mut connections = JoinSet::new();
+        let stopped = state.stopped();
+        tokio::pin!(stopped);
+        loop {
+            tokio::select! {
+                () = &mut stopped => break,
+                Some(connection) = self.inbox.recv() => take(&mut connections, &door, connection),
+                Some(_) = connections.join_next() => {}
+            }
+        }
+        if leads {
+            for name in HEALTH_NAMES {
+                self.health.set_service_status(name, ServingStatus::NotServing).await;
+            }
+        }
+        let all = async { while connections.join_next().await.is_some() {} };
+        if time::timeout(state.limits.stop_timeout, all).await.is_err() {
+            tracing::warn!(worker = self.index, "calls were cut off: they took longer than stop-timeout");
+        }
+    }
+
+    async fn report(&self, status: ServingStatus) {
+        for name in HEALTH_NAMES {
+            self.health.set_service_status(name, status).await;
+        }
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .event_interval(EVENT_INTERVAL)
+        .global_queue_interval(GLOBAL_QUEUE_INTERVAL)
+        .on_thread_park(|| {
+            reactor::turn();
+        })
+        .build()
+}
+
+/// The descriptor of this thread's ring, which the engine owns.
+struct RingFd(RawFd);
+
+impl AsRawFd for RingFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
+}
+
+/// Takes completions from the ring whenever it has some.
+async fn reap(ring: AsyncFd<RingFd>) {
+    loop {
+        match ring.readable().await {
+            // Cleared first: what completes from here on makes it readable again.
+            Ok(mut guard) => guard.clear_ready(),
+            Err(error) => return tracing::error!(%error, "waiting for the ring failed"),
+        }
+        reactor::turn();
+    }
+}
+
+fn serve_http(listener: TcpListener, state: Arc<State>) {
+    match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => {
+            let server = axum::serve(listener, http::routes(state));
+            tokio::spawn(async move {
+                if let Err(error) = server.await {
+                    tracing::error!(%error, "the HTTP door failed");
+                }
+            });
+        }
+        Err(error) => tracing::error!(%error, "the HTTP door cannot listen"),
+    }
+}
+
+fn take(connections: &mut JoinSet<()>, door: &Door, connection: Connection) {
+    let Connection { stream, counted } = connection;
+    match TcpStream::from_std(stream) {
+        Ok(stream) => {
+            let door = door.clone();
+            connections.spawn(async move {
+                let _counted = counted;
+                door.serve(stream).await;
+            });
+        }
+        Err(error) => tracing::warn!(%error, "a connection was lost"),
+    }
+}
+
+/// Accepts connections until the node stops, and hands each to the worker with the fewest.
+async fn accept(
+    listener: tokio::net::TcpListener,
+    state: Arc<State>,
+    peers: Arc<[mpsc::UnboundedSender<Connection>]>,
+) {
+    let stopped = state.stopped();
+    tokio::pin!(stopped);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut stopped => return,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted.and_then(|(stream, _)| prepare_stream(stream)) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "accepting a connection failed");
+                time::sleep(ACCEPT_REST).await;
+                continue;
+            }
+        };
+        if state.connections.fetch_add(1, Relaxed) >= state.limits.connections {
+            state.connections.fetch_sub(1, Relaxed);
+            state.refused_connections.fetch_add(1, Relaxed);
+            tracing::debug!("a connection was refused: there are as many as limits.connections");
+            continue;
+        }
+        let count = |index: &usize| state.workers[*index].connections.load(Relaxed);
+        let worker = (0..peers.len()).min_by_key(count).unwrap_or(0);
+        state.workers[worker].connections.fetch_add(1, Relaxed);
+        let counted = Counted { state: Arc::clone(&state), worker };
+        // An error says that the worker has stopped, and the connection is closed.
+        let _ = peers[worker].send(Connection { stream, counted });
+    }
+}
+
+fn prepare_stream(stream: TcpStream) -> io::Result<std::net::TcpStream> {
+    stream.set_nodelay(true)?;
+    stream.into_std()
+}

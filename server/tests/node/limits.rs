@@ -1,0 +1,154 @@
+//! Every bound refuses what is beyond it, and the node keeps serving.
+
+use std::time::Duration;
+
+use cairn_proto::v1::{
+    BatchRequest, Code, OperateRequest, Operation, PipelineRequest, PutResponse, Request as AnyRequest,
+    operation::Operation as Op, request::Request as Kind,
+};
+use futures::{StreamExt, stream};
+use http_body_util::{BodyExt, Full};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tonic::{Request, Status, body::Body, transport::Channel};
+use tower::Service;
+
+use crate::support::*;
+
+async fn still_serves(node: &TestNode) {
+    let mut client = node.records().await;
+    client.put(put("alive", vec![int("a", 1)])).await.unwrap();
+    client.get(get("alive")).await.unwrap();
+}
+
+/// A message larger than allowed is refused with the code of a limit, in a unary call and in a pipeline.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_bounded() {
+    let node = TestNode::start();
+    let mut client = node.records().await;
+    let large = || put("k", vec![text("b", &"x".repeat(5 << 20))]);
+    assert_eq!(code(client.put(large()).await), Code::Limit);
+    let message = PipelineRequest { items: vec![item(1, Kind::Put(large()))] };
+    let mut answers = client.pipeline(stream::iter([message])).await.unwrap().into_inner();
+    assert_eq!(code(answers.next().await.unwrap()), Code::Limit);
+    still_serves(&node).await;
+}
+
+/// A message that says it has 1 GiB is refused from its first five bytes: nothing is allocated for it, nothing waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_huge_length_is_refused_at_once() {
+    let node = TestNode::start();
+    let mut channel = node.channel().await;
+    let front = [&[0u8][..], &(1u32 << 30).to_be_bytes(), b"x"].concat();
+    let status = raw(&mut channel, front).await;
+    assert_eq!(code::<PutResponse>(Err(status)), Code::Limit);
+    still_serves(&node).await;
+}
+
+/// Bytes that are not the message they should be are the client's mistake, and said to be.
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_is_refused() {
+    let node = TestNode::start();
+    let mut channel = node.channel().await;
+    let nonsense = [&[0u8][..], &3u32.to_be_bytes(), b"\xff\xff\xff"].concat();
+    let status = raw(&mut channel, nonsense).await;
+    assert_eq!(code::<PutResponse>(Err(status)), Code::Invalid);
+    still_serves(&node).await;
+}
+
+/// Sends `body` to Put as it is, and answers the status.
+async fn raw(channel: &mut Channel, body: Vec<u8>) -> Status {
+    let request = http::Request::post("/cairn.v1.Records/Put")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Body::new(Full::new(body.into()).map_err(|never| match never {})))
+        .unwrap();
+    futures::future::poll_fn(|context| channel.poll_ready(context)).await.unwrap();
+    let response = channel.call(request).await.unwrap();
+    Status::from_header_map(response.headers()).unwrap()
+}
+
+/// Counts are bounded: requests of a batch, items of a pipeline message, operations on a record.
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_are_bounded() {
+    let node = TestNode::start();
+    let mut client = node.records().await;
+    let requests = vec![AnyRequest::default(); 5001];
+    assert_eq!(code(client.batch(BatchRequest { requests }).await), Code::Limit);
+    let requests = vec![AnyRequest::default(); 5000];
+    client.batch(BatchRequest { requests }).await.unwrap();
+
+    let items = (0..1025).map(|id| item(id, Kind::Get(get("k")))).collect();
+    let message = PipelineRequest { items };
+    let mut answers = client.pipeline(stream::iter([message])).await.unwrap().into_inner();
+    assert_eq!(code(answers.next().await.unwrap()), Code::Limit);
+
+    let operations = vec![Operation { operation: Some(Op::Add(int("n", 1))) }; 4097];
+    let request = OperateRequest { key: key("k"), operations, policy: None };
+    assert_eq!(code(client.operate(request).await), Code::Limit);
+    still_serves(&node).await;
+}
+
+/// Values nested too deep are refused, whether the rule sees them or the decoder does.
+#[tokio::test(flavor = "multi_thread")]
+async fn nesting_is_bounded() {
+    use cairn_proto::v1::{Bin, List, value::Kind};
+    let node = TestNode::start();
+    let mut client = node.records().await;
+    for depth in [31, 60, 5000] {
+        let deep = (0..depth).fold(value(Kind::Int(1)), |inner, _| {
+            value(Kind::List(List { values: inner.into_iter().collect() }))
+        });
+        let bins = vec![Bin { name: "deep".into(), value: deep }];
+        assert_eq!(code(client.put(put("k", bins)).await), Code::Invalid, "{depth}");
+    }
+    still_serves(&node).await;
+}
+
+/// Headers are bounded.
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_are_bounded() {
+    let node = TestNode::start();
+    let mut client = node.records().await;
+    let mut request = Request::new(get("k"));
+    request.metadata_mut().insert("x-large", "x".repeat(20 << 10).parse().unwrap());
+    assert!(client.get(request).await.is_err());
+    still_serves(&node).await;
+}
+
+/// More connections than allowed are closed at once, those there already go on, and a place that is free again is given.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_bounded() {
+    let node = TestNode::with(|config| config.limits.connections = 1);
+    let mut client = node.records().await;
+    client.put(put("k", vec![int("a", 1)])).await.unwrap();
+    let mut second = TcpStream::connect(node.addresses().grpc).await.unwrap();
+    assert_eq!(second.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    client.get(get("k")).await.unwrap();
+    drop(client);
+    // The place is free once the node has seen the connection go; until then new ones are refused.
+    loop {
+        let uri = format!("http://{}", node.addresses().grpc);
+        let Ok(channel) = Channel::from_shared(uri).unwrap().connect().await else { continue };
+        let mut client = cairn_proto::v1::records_client::RecordsClient::new(channel);
+        if client.get(get("k")).await.is_ok() {
+            break;
+        }
+    }
+}
+
+/// A connection that says nothing, or only half of what a client says first, does not stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_is_bounded() {
+    let node = TestNode::with(|config| {
+        config.limits.handshake_timeout = Duration::from_millis(200);
+    });
+    for start in ["", "PRI * HTTP"] {
+        let mut silent = TcpStream::connect(node.addresses().grpc).await.unwrap();
+        silent.write_all(start.as_bytes()).await.unwrap();
+        assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    }
+    still_serves(&node).await;
+}

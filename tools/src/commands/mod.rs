@@ -1,0 +1,14 @@
+//! One file for each command: its arguments, and what it does.
+
+pub mod config;
+pub mod delete;
+pub mod doctor;
+pub mod exists;
+pub mod get;
+pub mod load;
+pub mod put;
+pub mod scan;
+pub mod serve;
+pub mod status;
+pub mod touch;
+pub mod truncate;

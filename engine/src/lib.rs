@@ -10,7 +10,7 @@
 //! * [`format`]: every byte offset of what lies on a device.
 //! * [`device`]: all I/O: files, raw devices, rings, the simulated device.
 //! * [`index`]: what RAM holds for each record.
-//! * [`storage`]: write blocks, write buffers, flushing, reading, recovery; never sees a key.
+//! * `storage`: write blocks, write buffers, flushing, reading, recovery; never sees a key.
 //! * [`namespace`]: the operations on records, and what ties index and storage together.
 //! * [`time`]: the only reader of clocks.
 //!
@@ -24,10 +24,14 @@ pub mod format;
 pub mod index;
 pub mod model;
 pub mod namespace;
-pub mod storage;
+mod storage;
 pub mod time;
 
 pub use error::{Error, OpenError};
+pub use storage::{
+    inspect::{Inspection, inspect},
+    prepare::prepare,
+};
 pub use namespace::{
     DeviceConfig, DeviceStats, Metadata, Namespace, NamespaceConfig, OpenOptions, Operated,
     Operation, Outcome, Progress, Record, ScanPage, SetStats, StartKind, StartReport, Stats,

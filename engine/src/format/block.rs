@@ -14,6 +14,7 @@
 //!        48   8  birth: the namespace's write sequence when the block was opened
 //!        56   4  birth: epoch
 //!        64  16 x links: block 4, state 4 (0 opened, 1 partly durable, 2 sealed), block sequence 8
+//!       320   8  records of the namespace when the header was written, about
 //!
 //! footer := entry* zeros trailer          ends with the block; starts on a sector
 //! entry   0  16  digest
@@ -51,6 +52,7 @@ pub const FOOTER_ENTRY_BYTES: usize = 48;
 /// Bytes of a footer's trailer.
 pub const TRAILER_BYTES: usize = 64;
 
+const HINT_AT: usize = 64 + 16 * LINKS;
 const HEADER_MAGIC: &[u8; 8] = b"CAIRNBLK";
 const TRAILER_MAGIC: &[u8; 8] = b"CAIRNEND";
 
@@ -113,6 +115,8 @@ pub struct BlockHeader {
     pub birth: Version,
     /// Blocks opened before, newest first; at most [`LINKS`].
     pub links: Vec<Link>,
+    /// About how many records the namespace had when the header was written: lets a start make room at once.
+    pub records_hint: u64,
 }
 
 impl BlockHeader {
@@ -137,6 +141,7 @@ impl BlockHeader {
             put_uint::<4>(b, at + 4, link.state as u64);
             put_uint::<8>(b, at + 8, link.sequence);
         }
+        put_uint::<8>(b, HINT_AT, self.records_hint);
         let sum = checksum(&b[8..], 0);
         put_uint::<8>(b, 0, sum);
         put(region, 0, b);
@@ -181,6 +186,7 @@ impl BlockHeader {
             sequence: get_u64(b, 40),
             birth: Version { epoch: get_u32(b, 56), sequence: get_u64(b, 48) },
             links: (64..).step_by(16).take(usize::from(b[37])).map(link).collect(),
+            records_hint: get_u64(b, HINT_AT),
         })
     }
 }

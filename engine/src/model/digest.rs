@@ -82,10 +82,20 @@ impl HashSecret {
 
     /// The seeded 64-bit hash of a set's name, as footers and truncations store it; 0 is kept for "the whole namespace".
     pub fn set_hash(&self, set: &str) -> u64 {
+        self.hash(b"set:", set.as_bytes()).max(1)
+    }
+
+    /// Seeds the checksums of all that lies in the blocks of the device with this UUID. The secret goes in, so that nobody can write
+    /// a value that passes for a record.
+    pub fn device_seed(&self, device: &[u8; 16]) -> u64 {
+        self.hash(b"device:", device)
+    }
+
+    fn hash(&self, purpose: &[u8], bytes: &[u8]) -> u64 {
         let mut hasher = Xxh3::with_secret(self.0);
-        hasher.update(b"set:");
-        hasher.update(set.as_bytes());
-        hasher.digest().max(1)
+        hasher.update(purpose);
+        hasher.update(bytes);
+        hasher.digest()
     }
 }
 

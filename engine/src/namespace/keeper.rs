@@ -23,6 +23,7 @@ impl Namespace {
     /// One slice of a round over the index: drops tombstones below the horizon and counts expired records. Returns how many of these it met.
     #[doc(hidden)]
     pub fn housekeep(&self, partitions: std::ops::Range<u16>) -> u64 {
+        self.shared.records_hint.store(self.index.len(), SeqCst);
         let horizon = self.shared.blocks.horizon();
         let now = self.shared.clock.now_ms();
         let mut expired = 0;

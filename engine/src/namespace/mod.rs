@@ -46,6 +46,7 @@ pub use self::{
     record::{Record, ScanPage},
     start::OpenOptions,
 };
+pub(crate) use self::start::open_device;
 use self::sets::Sets;
 use crate::{
     counter::Counter,

@@ -17,6 +17,9 @@ use crate::{
     storage::{Shared, recover::Tally},
 };
 
+/// How many records ahead the index is asked for: enough to hide a cache miss behind the work on the others.
+const PREFETCH_AHEAD: usize = 8;
+
 /// Takes in records while a namespace starts cold.
 pub(super) struct Rebuild<'a> {
     pub(super) shared: &'a Shared,
@@ -47,7 +50,10 @@ impl Rebuild<'_> {
     /// Takes in the records of one block.
     pub(super) fn take(&self, block: u32, footer: &[FooterEntry]) {
         let mut counts = FoundCounts::default();
-        for record in footer {
+        for (at, record) in footer.iter().enumerate() {
+            if let Some(ahead) = footer.get(at + PREFETCH_AHEAD) {
+                self.index.prefetch(ahead.digest);
+            }
             let state = self.shared.blocks.get(block);
             if is_cut(self.truncations, record.set_hash, record.version) {
                 state.add_dead(record.tombstone);

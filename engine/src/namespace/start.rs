@@ -189,7 +189,8 @@ impl Drop for Namespace {
     }
 }
 
-fn open_device(config: &DeviceConfig, io: &IoEngine) -> Result<Candidate, OpenError> {
+/// Opens one device of a configuration; a file that does not exist is created.
+pub(crate) fn open_device(config: &DeviceConfig, io: &IoEngine) -> Result<Candidate, OpenError> {
     let path = config.path();
     let mode = match config {
         DeviceConfig::File { size, .. } if !path.exists() => OpenMode::Create { size: *size },
@@ -325,6 +326,8 @@ impl Starting<'_> {
             kind: self.options.io.kind,
             threads: self.options.threads,
             progress: &*self.options.progress,
+            // Every record takes a header at least, so that no more than this can be there, whatever a header says.
+            expect: &|records| self.index.reserve(records.min(self.capacity() / 64)),
             sink: &|block, entries| rebuild.take(block, entries),
             started: self.started,
             tally: &self.tally,
@@ -338,6 +341,11 @@ impl Starting<'_> {
         let tombstones = rebuild.found.lock().tombstones.max(0);
         self.counters.tombstones.add(tombstones as u64);
         Ok(())
+    }
+
+    fn capacity(&self) -> u64 {
+        let blocks = self.shared.stores.iter().map(|store| u64::from(store.block_count));
+        blocks.sum::<u64>() * self.shared.block_size
     }
 
     /// Gives every block the state it serves with: sealed if anything in it is live, free otherwise.

@@ -85,6 +85,7 @@ impl<'a> Writer<'a> {
             sequence: self.store.take_sequence(),
             birth: self.shared.version_now(),
             links: Vec::new(),
+            records_hint: 0,
         };
         header.encode(&mut bytes);
         bytes.extend_from_slice(&payload.finish(self.id, ordinal));

@@ -149,11 +149,6 @@ impl Filling {
         offset
     }
 
-    /// Where the next record goes: everything before is complete.
-    pub(super) fn cursor(&self) -> u32 {
-        self.cursor
-    }
-
     /// Whether a whole flush unit waits to be written.
     pub(super) fn has_full_unit(&self, unit: u32) -> bool {
         self.cursor / unit > self.issued / unit
@@ -194,17 +189,19 @@ impl Filling {
         (floor, versions.max().unwrap_or(Version::ZERO))
     }
 
-    pub(super) fn entries(&self) -> &[FooterEntry] {
-        &self.entries
-    }
-
     /// How far the block has come, for the links of later blocks.
     pub(super) fn partly_durable(&self) -> bool {
         self.image.synced() > 0
     }
 
     /// The next thing to do on the device, marked as begun; `None` when there is nothing, or something must complete first.
-    pub(super) fn next_step(&mut self, unit: u32, most_in_flight: usize, links: &[Link]) -> Option<Step> {
+    pub(super) fn next_step(
+        &mut self,
+        unit: u32,
+        most_in_flight: usize,
+        links: &[Link],
+        records_hint: u64,
+    ) -> Option<Step> {
         let room = self.in_flight.len() < most_in_flight;
         let step = if self.target > self.issued && !self.durable_in_flight && room {
             self.step_to_target(unit)
@@ -220,7 +217,7 @@ impl Filling {
             None
         };
         if let Some(Step::Write { start: 0, .. }) = step {
-            self.encode_header(links);
+            self.encode_header(links, records_hint);
         }
         step
     }
@@ -270,7 +267,7 @@ impl Filling {
         self.target = end;
     }
 
-    fn encode_header(&self, links: &[Link]) {
+    fn encode_header(&self, links: &[Link], records_hint: u64) {
         let mut bytes = vec![0; block_header_region(self.sector) as usize];
         let header = BlockHeader {
             device: self.device,
@@ -279,6 +276,7 @@ impl Filling {
             sequence: self.sequence,
             birth: self.birth,
             links: links.to_vec(),
+            records_hint,
         };
         header.encode(&mut bytes);
         // SAFETY: the header region comes before the first record; no location points into it, so nobody reads it, and the write

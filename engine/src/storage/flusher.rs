@@ -101,9 +101,9 @@ impl Flusher {
                     None => return,
                 },
             };
-            let Some(step) = filling.next_step(shared.flush_size, WRITES_IN_FLIGHT, &links) else {
-                return;
-            };
+            let hint = shared.records_hint.load(SeqCst);
+            let (unit, most) = (shared.flush_size, WRITES_IN_FLIGHT);
+            let Some(step) = filling.next_step(unit, most, &links, hint) else { return };
             let (number, sequence) = (filling.number, filling.sequence);
             let operation = Self::start(shared, store, filling, &step);
             self.operations.push(operation);

@@ -14,6 +14,7 @@ pub(crate) mod flusher;
 pub(crate) mod image;
 pub mod inspect;
 pub(crate) mod open;
+pub mod prepare;
 pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod signature;
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
     /// The last version sequence given.
     sequence: AtomicU64,
     reads: SharedReads,
+    /// About how many records the index has, for block headers. Whoever owns the index keeps it.
+    pub(crate) records_hint: AtomicU64,
 }
 
 /// What storage counts.
@@ -108,6 +111,7 @@ impl Shared {
             epoch: AtomicU32::new(0),
             sequence: AtomicU64::new(0),
             reads: SharedReads::default(),
+            records_hint: AtomicU64::new(0),
         }
     }
 

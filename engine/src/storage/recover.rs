@@ -53,6 +53,8 @@ pub(crate) struct Recovery<'a> {
     pub(crate) kind: IoKind,
     pub(crate) threads: usize,
     pub(crate) progress: &'a (dyn Fn(&Progress) + Send + Sync),
+    /// Told about how many records there will be, once, before the first.
+    pub(crate) expect: &'a (dyn Fn(u64) + Send + Sync),
     /// Takes the records of one block.
     pub(crate) sink: &'a (dyn Fn(u32, &[FooterEntry]) + Send + Sync),
     pub(crate) started: Duration,
@@ -100,6 +102,7 @@ struct Head {
     status: HeadStatus,
     sequence: u64,
     birth: Version,
+    records_hint: u64,
     /// The latest that another block's links say of this one.
     link: Option<(u64, LinkState)>,
 }
@@ -125,6 +128,8 @@ impl Recovery<'_> {
                 HeadStatus::Void | HeadStatus::Other => {}
             }
         }
+        let newest = heads.iter().max_by_key(|head| (head.birth, head.sequence));
+        (self.expect)(newest.map_or(0, |head| head.records_hint));
         // In the order of their birth, so that blocks whose versions overlap come close together.
         data.sort_by_key(|&block| heads[block as usize].birth);
         self.tally.data_blocks.store(data.len() as u64, SeqCst);
@@ -204,6 +209,7 @@ impl Recovery<'_> {
             BlockKind::Index | BlockKind::Freed => HeadStatus::Other,
         };
         (head.sequence, head.birth) = (header.sequence, header.birth);
+        head.records_hint = header.records_hint;
         for link in header.links {
             let linked = store.first_block + link.block;
             if link.block < store.block_count {

@@ -112,7 +112,6 @@ struct Space {
 #[derive(Debug)]
 pub(crate) struct Appended {
     pub(crate) location: Location,
-    pub(crate) version: Version,
     /// The block it is in, to wait for its durability, and where it ends there.
     pub(crate) image: Arc<Image>,
     pub(crate) end: u32,
@@ -148,8 +147,7 @@ impl Store {
         first_block: u32,
     ) -> Self {
         let header = superblock.header();
-        // The namespace's secret goes in, so that nobody can write a body that passes for a record of this device.
-        let seed = header.secret.set_hash(&format!("device {:x?}", header.device));
+        let seed = header.secret.device_seed(&header.device);
         // The incarnation stands in front of the counter, so that a sequence given in this life was never given in an earlier one,
         // not even to a block whose header was lost.
         let next_sequence = (superblock.incarnation() << 40) + 1;
@@ -221,7 +219,6 @@ impl Store {
         }
         let appended = Appended {
             location: shared.blocks.location(open.block, offset),
-            version,
             image: Arc::clone(&open.image),
             end,
         };
@@ -408,14 +405,6 @@ impl Store {
     pub(crate) fn is_clean(&self) -> bool {
         let stream = self.stream.lock();
         stream.closing.is_empty() && stream.open.as_ref().is_none_or(|open| open.low().is_none())
-    }
-
-    /// Everything so far becomes durable as soon as possible.
-    pub(crate) fn flush_all(&self) {
-        if let Some(open) = &mut self.stream.lock().open {
-            open.want_all();
-        }
-        self.kick();
     }
 
     /// Takes no more records, and seals the block that is open.

@@ -113,7 +113,8 @@ impl Namespace {
         let tally = Tally::default();
         for member in set.members.iter().filter(|member| member.slot_damaged) {
             let path = member.path.display();
-            tally.damage(format!("{path}: one of the two copies of the device header is damaged; the other serves"));
+            // A loss of power may do this; nothing is missing, and this start writes both anew.
+            tracing::warn!("{path}: one of the two copies of the device header is damaged; the other serves");
         }
         let mut starting =
             Starting { options, set: &set, shared, index, sets, counters, tally, truncations, started };
@@ -189,6 +190,11 @@ impl Drop for Namespace {
     }
 }
 
+/// A process that was killed holds its devices a moment longer, until the kernel has ended its requests. A start that follows at once
+/// waits for that, two seconds at most in all.
+const BUSY_TRIES: u32 = 200;
+const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// Opens one device of a configuration; a file that does not exist is created.
 pub(crate) fn open_device(config: &DeviceConfig, io: &IoEngine) -> Result<Candidate, OpenError> {
     let path = config.path();
@@ -200,9 +206,16 @@ pub(crate) fn open_device(config: &DeviceConfig, io: &IoEngine) -> Result<Candid
         OpenMode::Create { .. } => "creating the file",
         _ => "opening",
     };
-    match FileDevice::open(path, mode, io) {
-        Ok(device) => Ok((path.into(), device)),
-        Err(source) => Err(OpenError::Io { path: path.into(), doing, source }),
+    let mut tries = 0;
+    loop {
+        match FileDevice::open(path, mode, io) {
+            Ok(device) => return Ok((path.into(), device)),
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy && tries < BUSY_TRIES => {
+                tries += 1;
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            Err(source) => return Err(OpenError::Io { path: path.into(), doing, source }),
+        }
     }
 }
 

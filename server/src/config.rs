@@ -1,7 +1,7 @@
 //! A node's configuration: TOML in, settings out, and every mistake told with line and column.
 //!
-//! [`raw`] is the file as serde reads it; [`check`] turns it into the types below; [`units`] reads sizes and durations;
-//! [`write`] turns settings back into TOML. The commented default is `default.toml`.
+//! `raw` is the file as serde reads it; `check` turns it into the types below; `units` reads sizes and durations;
+//! `write` turns settings back into TOML. The commented default is `default.toml`.
 
 mod check;
 mod raw;
@@ -16,8 +16,8 @@ use std::{
 use cairn_engine::{DeviceConfig, NamespaceConfig, device::IoChoice};
 
 pub use crate::limits::Limits;
-pub use write::{commit_level, durability};
 pub use units::{format_duration, format_size, parse_duration, parse_size};
+pub use write::{commit_level, durability};
 
 /// Everything a node is told before it starts.
 #[derive(Clone, Debug, PartialEq)]

@@ -106,7 +106,9 @@ impl Node {
                     let code = Code::try_from(code as i32).unwrap_or(Code::Internal);
                     let code = code.as_str_name().trim_start_matches("CODE_");
                     let labels = [("kind", kind.name()), ("code", code)];
-                    family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+                    family
+                        .encode_family(&labels)?
+                        .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
                 }
             }
         }

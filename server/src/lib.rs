@@ -4,12 +4,12 @@
 //! node ─► doors {grpc, http} ─► operations ─► cairn-engine
 //! ```
 //!
-//! * [`config`]: TOML in, settings out. [`limits`]: every bound of the doors.
-//! * [`node`]: starts and stops a node: namespaces, sockets, one worker thread per core.
-//! * [`doors`]: what speaks to the outside. Protobuf and HTTP stop there.
-//! * [`operations`]: what every door calls: look-up, policies, deadlines.
-//! * [`codes`]: the one table of failures. [`metrics`], [`exposition`]: what is counted, and how it is shown.
-//! * [`state`]: what the workers share. [`process`]: what the operating system says of us. [`log`]: log lines.
+//! * `config`: TOML in, settings out. `limits`: every bound of the doors.
+//! * `node`: starts and stops a node: namespaces, sockets, one worker thread per core.
+//! * `doors`: what speaks to the outside. Protobuf and HTTP stop there.
+//! * `operations`: what every door calls: look-up, policies, deadlines.
+//! * `codes`: the one table of failures. `metrics`, `exposition`: what is counted, and how it is shown.
+//! * `state`: what the workers share. `process`: what the operating system says of us. `log`: log lines.
 
 pub mod codes;
 pub mod config;

@@ -28,10 +28,19 @@ pub const ANSWER_BYTES: usize = 256 << 10;
 pub const ANSWER_BYTES_HELD: usize = 4 << 20;
 /// Most records in one message of a scan.
 pub const SCAN_RECORDS: usize = 1000;
-/// Operations of one batch in flight at once.
-pub const BATCH_IN_FLIGHT: usize = 128;
+/// Reads of one batch in flight at once: each may hold a whole record.
+pub const BATCH_READS: usize = 128;
+/// Operations of one batch in flight at once when the next one is a write: those share flushes, and their values are here already.
+pub const BATCH_WRITES: usize = 1024;
+/// Bytes that the reads of one pipeline may be about to answer with, as far as the size of its last answers tells.
+pub const READ_BYTES_IN_FLIGHT: usize = 32 << 20;
+/// Operations that a pipeline may have in flight however large its answers are.
+pub const IN_FLIGHT_MIN: usize = 16;
 /// Operations a pipeline or batch starts before it lets other tasks of its worker run.
 pub const STARTS_PER_TURN: usize = 256;
+
+/// Connections of the HTTP door at once.
+pub const HTTP_CONNECTIONS: usize = 128;
 
 /// HTTP/2 window of a stream: what a client may send before the door has read it.
 pub const STREAM_WINDOW: u32 = 4 << 20;
@@ -46,6 +55,7 @@ const _: () = {
     assert!(DOOR_NESTING_MAX <= NESTING_MAX);
     assert!(LEVELS_AROUND + 3 * DOOR_NESTING_MAX <= 100);
     assert!(ANSWER_BYTES <= ANSWER_BYTES_HELD && ANSWER_BYTES_HELD as u64 <= MESSAGE_SIZE_MIN);
+    assert!(BATCH_READS <= BATCH_WRITES);
     assert!(STREAM_WINDOW <= CONNECTION_WINDOW);
     assert!(MESSAGE_SIZE_MIN < MESSAGE_SIZE_MAX);
 };

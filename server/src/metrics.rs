@@ -37,15 +37,8 @@ pub const BUCKETS: usize = 26;
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
-        Self::Get,
-        Self::Put,
-        Self::Delete,
-        Self::Touch,
-        Self::Exists,
-        Self::Operate,
-        Self::Scan,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Get, Self::Put, Self::Delete, Self::Touch, Self::Exists, Self::Operate, Self::Scan];
 
     /// The name in metrics.
     pub fn name(self) -> &'static str {

@@ -3,6 +3,7 @@
 //! [`Node::start`] opens the namespaces, binds the sockets and starts one worker thread per core; [`Node::stop`] takes no more
 //! connections, waits a bounded time for what is in flight, and closes the namespaces, which saves their indexes.
 
+mod accept;
 mod banner;
 mod error;
 mod listen;

@@ -121,11 +121,11 @@ impl Operations {
         now.checked_add(timeout.unwrap_or(default)).unwrap_or(now + default)
     }
 
-    fn engine(&self, namespace: &str) -> Result<&Namespace, Problem> {
+    fn engine(&self, namespace: &str) -> Result<&Arc<Namespace>, Problem> {
         Ok(&self.namespace(namespace)?.engine)
     }
 
-    fn writable(&self, namespace: &str, policy: &WritePolicy) -> Result<&Namespace, Problem> {
+    fn writable(&self, namespace: &str, policy: &WritePolicy) -> Result<&Arc<Namespace>, Problem> {
         let served = self.namespace(namespace)?;
         if !served.weaker_per_request {
             check_strength(served.engine.config(), policy)?;

@@ -3,7 +3,11 @@
 use std::{path::Path, time::Duration};
 
 use cairn_engine::{DeviceConfig, NamespaceConfig, model::Durability};
-use cairn_server::{Config, config::{NamespaceSettings, NodeConfig}, limits::Limits};
+use cairn_server::{
+    Config,
+    config::{NamespaceSettings, NodeConfig},
+    limits::Limits,
+};
 
 const STORAGE: &str = "\n[namespace.storage]\nfiles = [{ path = \"a.dat\", size = \"1GiB\" }]\n";
 
@@ -60,13 +64,19 @@ fn every_setting_arrives() {
     assert_eq!(config.limits.request_timeout, Duration::from_millis(250));
     let one = &config.namespaces[0];
     assert!(!one.weaker_per_request);
-    assert_eq!((one.engine.durability, one.engine.default_ttl_ms), (Durability::Buffer, 2_592_000_000));
+    assert_eq!(
+        (one.engine.durability, one.engine.default_ttl_ms),
+        (Durability::Buffer, 2_592_000_000)
+    );
     assert_eq!((one.engine.max_record_size, one.engine.write_block_size), (512 << 10, 4 << 20));
     assert_eq!((one.engine.flush_size, one.engine.flush_max.as_millis()), (256 << 10, 50));
     assert_eq!((one.engine.post_write_cache, one.engine.max_used_pct), (0, 75));
     assert_eq!(one.engine.devices[1], DeviceConfig::Raw("/dev/nvme1n1".into()));
     let two = &config.namespaces[1].engine.devices;
-    assert!(two.iter().all(|device| matches!(device, DeviceConfig::File { size, .. } if *size == 1 << 30)));
+    assert!(
+        two.iter()
+            .all(|device| matches!(device, DeviceConfig::File { size, .. } if *size == 1 << 30))
+    );
     assert_eq!(Config::parse(&config.to_toml()).unwrap(), config);
 }
 
@@ -117,7 +127,9 @@ fn mistakes_have_a_place() {
 /// Mistakes without a place of their own are refused too.
 #[test]
 fn something_missing_is_refused() {
-    for text in ["", "[node]\nname = \"n1\"\n", "[[namespace]]\nname = \"test\"\n[namespace.storage]\n"] {
+    for text in
+        ["", "[node]\nname = \"n1\"\n", "[[namespace]]\nname = \"test\"\n[namespace.storage]\n"]
+    {
         assert!(Config::parse(text).is_err(), "{text}");
     }
 }

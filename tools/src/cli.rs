@@ -18,6 +18,8 @@ enum Command {
     Serve(commands::serve::Args),
     /// Check a configuration, or print a commented default
     Config(commands::config::Args),
+    /// Prepare raw devices or files for a namespace
+    Format(commands::format::Args),
     /// Write bins of a record
     Put(commands::put::Args),
     /// Read a record
@@ -36,6 +38,8 @@ enum Command {
     Load(commands::load::Args),
     /// Measure latency and throughput
     Bench(Box<bench::Args>),
+    /// Read a device offline: header, blocks, records, checksums
+    Inspect(commands::inspect::Args),
     /// Show a node and its namespaces at a glance
     Status(commands::status::Args),
     /// Check this machine: kernel, io_uring, limits, disks, clock
@@ -48,6 +52,7 @@ impl Cli {
         match self.command {
             Command::Serve(args) => args.run(),
             Command::Config(args) => args.run(),
+            Command::Format(args) => args.run(),
             Command::Put(args) => args.run(),
             Command::Get(args) => args.run(),
             Command::Delete(args) => args.run(),
@@ -57,6 +62,7 @@ impl Cli {
             Command::Truncate(args) => args.run(),
             Command::Load(args) => args.run(),
             Command::Bench(args) => args.run(),
+            Command::Inspect(args) => args.run(),
             Command::Status(args) => args.run(),
             Command::Doctor(args) => args.run(),
         }

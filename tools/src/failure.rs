@@ -52,15 +52,25 @@ impl fmt::Display for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let next = match error.code {
-            Code::Unavailable => "is a node running there? `cairn serve --dev` starts one; `--host` names another",
+            Code::Unavailable => {
+                "is a node running there? `cairn serve --dev` starts one; `--host` names another"
+            }
             Code::UnknownNamespace => "`cairn status` lists the namespaces of the node",
-            Code::NoSpace => "delete or truncate records, or add devices; `cairn status` shows the space",
+            Code::NoSpace => {
+                "delete or truncate records, or add devices; `cairn status` shows the space"
+            }
             Code::Exists => "leave out --create-only to change the record",
             Code::Generation => "read the record again: somebody wrote it meanwhile",
             Code::Corruption => "`cairn inspect PATH --verify` tells the extent of the damage",
-            Code::DeviceFailed => "see the node's log and `cairn status`; the device takes no more writes",
-            Code::Deadline if error.in_doubt => "read the record to see whether the write was applied",
-            Code::Deadline | Code::Overloaded => "the node is busy or not reachable: try again, or see `cairn status`",
+            Code::DeviceFailed => {
+                "see the node's log and `cairn status`; the device takes no more writes"
+            }
+            Code::Deadline if error.in_doubt => {
+                "read the record to see whether the write was applied"
+            }
+            Code::Deadline | Code::Overloaded => {
+                "the node is busy or not reachable: try again, or see `cairn status`"
+            }
             _ if error.in_doubt => "read the record to see whether the write was applied",
             _ => "",
         };

@@ -89,7 +89,10 @@ fn one<S: Serializer>(serializer: S, key: &str, value: &impl Serialize) -> Resul
     map.end()
 }
 
-fn serialize_map<S: Serializer>(pairs: &[(Value, Value)], serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_map<S: Serializer>(
+    pairs: &[(Value, Value)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let plain = pairs.iter().all(|(key, _)| key.as_str().is_some_and(|key| !key.starts_with('$')));
     if !plain {
         let pairs: Vec<_> = pairs.iter().map(|(key, value)| [ToJson(key), ToJson(value)]).collect();
@@ -137,7 +140,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
         let fits = i64::try_from(value);
-        fits.map(Value::Int).map_err(|_| E::custom(format!("{value} does not fit a signed 64-bit number")))
+        fits.map(Value::Int)
+            .map_err(|_| E::custom(format!("{value} does not fit a signed 64-bit number")))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
@@ -169,7 +173,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
             [(key, value)] if key.starts_with('$') => {
                 special(key, std::mem::take(value)).map_err(de::Error::custom)
             }
-            _ => Ok(Value::Map(pairs.into_iter().map(|(key, value)| (key.into(), value)).collect())),
+            _ => {
+                Ok(Value::Map(pairs.into_iter().map(|(key, value)| (key.into(), value)).collect()))
+            }
         }
     }
 }
@@ -184,8 +190,12 @@ fn special(key: &str, value: Value) -> Result<Value, String> {
         (DOUBLE, Value::String(text)) => {
             text.parse::<f64>().map(Value::Double).map_err(|error| format!("{DOUBLE}: {error}"))
         }
-        (MAP, Value::List(pairs)) => pairs.into_iter().map(pair).collect::<Result<_, _>>().map(Value::Map),
-        (key, _) => Err(format!("{key:?} is none of {BYTES}, {DOUBLE} and {MAP}, or holds the wrong kind")),
+        (MAP, Value::List(pairs)) => {
+            pairs.into_iter().map(pair).collect::<Result<_, _>>().map(Value::Map)
+        }
+        (key, _) => {
+            Err(format!("{key:?} is none of {BYTES}, {DOUBLE} and {MAP}, or holds the wrong kind"))
+        }
     }
 }
 
@@ -213,7 +223,8 @@ mod tests {
     #[test]
     fn every_value_survives_json() {
         let dollar = vec![(Value::from("$bytes"), Value::from("not base64"))];
-        let numbers = vec![(Value::from(1), Value::from("one")), (vec![0u8, 255].into(), Value::Nil)];
+        let numbers =
+            vec![(Value::from(1), Value::from("one")), (vec![0u8, 255].into(), Value::Nil)];
         let plain = vec![(Value::from("z"), 1.into()), (Value::from("a"), Value::List(vec![]))];
         for value in [
             Value::Nil,

@@ -44,7 +44,9 @@ fn parse(text: &str, kind: KeyKind) -> Result<Key, String> {
     let user: UserKey = match kind {
         KeyKind::Text => key.into(),
         KeyKind::Int => key.parse::<i64>().map_err(|e| format!("key {key:?}: {e}"))?.into(),
-        KeyKind::Bytes => parse_hex(key).ok_or_else(|| format!("key {key:?} is not hexadecimal"))?.into(),
+        KeyKind::Bytes => {
+            parse_hex(key).ok_or_else(|| format!("key {key:?} is not hexadecimal"))?.into()
+        }
     };
     Ok(Key::new(namespace, set, user))
 }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use cairn_sdk::{Key, Metadata, Value};
 use clap::ValueEnum;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, LineStyle, Table, presets};
 use serde::Serialize;
 
 use crate::{
@@ -85,14 +85,16 @@ pub fn seconds_left(metadata: &Metadata) -> Option<u64> {
 pub fn expiry(metadata: &Metadata) -> String {
     match seconds_left(metadata) {
         None => "never expires".into(),
-        Some(left) => format!("expires in {}", units::duration(std::time::Duration::from_secs(left))),
+        Some(left) => {
+            format!("expires in {}", units::duration(std::time::Duration::from_secs(left)))
+        }
     }
 }
 
 /// An empty table in the one style of all commands.
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()));
     if io::stdout().is_terminal() {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }

@@ -1,7 +1,7 @@
 //! The device header: who the device is, and what is true of all of it.
 //!
-//! Block 0 holds two slots that are written in turn, each with its own checksum and a counter; the sound one with the higher counter
-//! counts. A slot is 64 KiB, or half a write block where that is less.
+//! Block 0 holds two slots, each with its own checksum and a counter; the sound one with the higher counter counts. Every change is
+//! written to one and then to the other, so that they say the same while a node serves. A slot is 64 KiB, or half a write block where that is less.
 //!
 //! ```text
 //!   0   8  checksum of bytes 8..length

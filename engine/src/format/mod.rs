@@ -2,7 +2,7 @@
 //!
 //! * `header`: the device header, two slots in block 0.
 //! * `block`: the header of a write block, and the footer that seals it.
-//! * `record`: a record's header, and the mark that ends a flush.
+//! * `record`: a record's header, and the mark that ends a flush. `mend`: which of them lack a single bit.
 //! * `bins`: a record's body.
 //! * `checkpoint`: the index and block table as a clean stop leaves them.
 //!
@@ -12,7 +12,10 @@ mod bins;
 mod block;
 pub mod checkpoint;
 mod header;
+mod mend;
 mod record;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use bins::{Bins, BodyWriter, Items, Malformed, ValueRef};
@@ -24,6 +27,7 @@ pub use header::{
     CheckpointRef, DeviceHeader, FORMAT_VERSION, HeaderSlot, Truncation, header_slot_bytes,
     truncations_max,
 };
+pub use mend::{mended_at, mends_body};
 pub use record::{
     FlushMark, MARK_BYTES, PlaceSeed, RECORD_HEADER_BYTES, RecordBuilder, RecordFault, RecordView,
     Walked, walk_at,

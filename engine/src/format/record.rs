@@ -28,7 +28,7 @@
 //! block, or landed where it does not belong, is not taken for one.
 
 use super::wire::{checksum, get_u16, get_u32, get_u64, get_uint, put, put_uint};
-use crate::model::{Digest, Key, SizeClass, UNIT, Version, VoidTime};
+use crate::model::{Digest, Key, SizeClass, UNIT, Version, VoidTime, limits};
 
 /// Bytes of a record's fixed header.
 pub const RECORD_HEADER_BYTES: usize = 64;
@@ -177,10 +177,32 @@ impl<'a> RecordView<'a> {
 
     /// Whether the body fits its checksum.
     pub fn verify_body(&self) -> Result<(), RecordFault> {
-        match checksum(self.body(), 0) == get_u64(self.bytes, 56) {
+        match self.fits_body(self.body()) {
             true => Ok(()),
             false => Err(RecordFault::Body),
         }
+    }
+
+    /// Whether `body` fits the checksum of the record's body.
+    pub(super) fn fits_body(&self, body: &[u8]) -> bool {
+        checksum(body, 0) == get_u64(self.bytes, 56)
+    }
+
+    /// Whether `bytes` look like the front of a record, whatever their checksum says; one field may be wrong.
+    pub(super) fn resembles(bytes: &[u8]) -> bool {
+        let Some(b) = bytes.get(..RECORD_HEADER_BYTES) else { return false };
+        let right = [
+            get_u16(b, 8) == RECORD_MAGIC,
+            matches!(b[10], KIND_RECORD | KIND_TOMBSTONE),
+            (1..=3).contains(&b[11]),
+            usize::from(b[12]) <= limits::SET_NAME_MAX,
+        ];
+        right.into_iter().filter(|&right| right).count() >= 3
+    }
+
+    /// Bytes of header, set and key as the unverified header in `bytes` says, 64 at least.
+    pub(super) fn head_len(bytes: &[u8]) -> usize {
+        RecordView { bytes }.head_end()
     }
 
     fn head_end(&self) -> usize {
@@ -273,7 +295,7 @@ impl FlushMark {
         bytes
     }
 
-    fn parse(bytes: &[u8], seed: PlaceSeed, offset: u64) -> Option<Self> {
+    pub(super) fn parse(bytes: &[u8], seed: PlaceSeed, offset: u64) -> Option<Self> {
         let bytes = bytes.get(..MARK_BYTES)?;
         let fits = get_u16(bytes, 8) == MARK_MAGIC
             && checksum(&bytes[8..], seed.at(offset)) == get_u64(bytes, 0);

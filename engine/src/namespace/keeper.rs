@@ -10,7 +10,7 @@ use std::{
 use super::Namespace;
 use crate::{
     index::{Life, Verdict},
-    model::PARTITIONS,
+    model::{PARTITIONS, Version},
     storage::blocks::BlockState,
 };
 
@@ -24,7 +24,7 @@ impl Namespace {
     #[doc(hidden)]
     pub fn housekeep(&self, partitions: std::ops::Range<u16>) -> u64 {
         self.shared.records_hint.store(self.index.len(), SeqCst);
-        let horizon = self.shared.blocks.horizon();
+        let horizon = self.horizon(partitions.clone());
         let now = self.shared.clock.now_ms();
         let mut expired = 0;
         for partition in partitions {
@@ -43,11 +43,23 @@ impl Namespace {
                     return Verdict::Keep;
                 }
                 self.counters.tombstones.sub(1);
-                self.shared.kill(entry.location, entry.size, true);
+                self.shared.kill(entry.location, entry.size, true, None);
                 Verdict::Remove
             });
         }
         expired
+    }
+}
+
+impl Namespace {
+    /// The version below which no dead version of a record of these partitions is left on any device.
+    fn horizon(&self, partitions: std::ops::Range<u16>) -> Version {
+        let now = self.shared.version_now();
+        for partition in partitions {
+            // Who was given a version up to `now` here holds the partition until what it superseded is counted as dead.
+            self.index.page(partition, None, 1, &mut Vec::new());
+        }
+        self.shared.blocks.horizon().min(now)
     }
 }
 

@@ -13,6 +13,7 @@
 //! Writers of one record do not lock it across I/O: they look, compute, and apply only if the entry is still the one they saw; if not,
 //! somebody else made progress, and they look again.
 
+mod audit;
 mod checkpoint;
 mod config;
 mod keeper;

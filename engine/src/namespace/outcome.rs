@@ -157,4 +157,7 @@ pub struct StartReport {
     pub damage_count: u64,
     /// Blocks that were being written when the node stopped, and were walked record by record.
     pub open_blocks: u64,
+    /// Places in them where a write had not come to its end. After a loss of power that is what it leaves, and nothing acknowledged is
+    /// missing; without one it is damage.
+    pub torn: u64,
 }

@@ -14,7 +14,10 @@ use crate::{
     format::{FooterEntry, PlaceSeed, RECORD_HEADER_BYTES, RecordView, Truncation},
     index::{CoarseExpiry, Entry, Index},
     model::{Location, Version},
-    storage::{Shared, recover::Tally},
+    storage::{
+        Shared,
+        recover::{Tally, read_entries},
+    },
 };
 
 /// How many records ahead the index is asked for: enough to hide a cache miss behind the work on the others.
@@ -33,8 +36,17 @@ pub(super) struct Rebuild<'a> {
 #[derive(Debug, Default)]
 pub(super) struct FoundCounts {
     pub(super) tombstones: i64,
-    /// By the hash of its name: how many live records, and where one that names the set lies.
-    sets: HashMap<u64, (i64, Location)>,
+    /// By the hash of the set's name.
+    sets: HashMap<u64, FoundSet>,
+}
+
+/// What is known of a set before its name is.
+#[derive(Debug, Default)]
+struct FoundSet {
+    /// Live records.
+    records: i64,
+    /// The newest record or tombstone of the set: never superseded, so it is surely there and tells the name.
+    newest: (Version, Option<Location>),
 }
 
 /// How a record met compares to what the index has.
@@ -65,7 +77,7 @@ impl Rebuild<'_> {
                     Meeting::First => counts.change(record, self.place(block, record), None),
                     Meeting::Newer(old) => {
                         counts.change(record, self.place(block, record), Some(old.tombstone));
-                        self.shared.kill(old.location, old.size, old.tombstone);
+                        self.shared.kill(old.location, old.size, old.tombstone, None);
                     }
                     Meeting::Older => state.add_dead(record.tombstone),
                     Meeting::Unknown(location) => {
@@ -144,14 +156,24 @@ impl Rebuild<'_> {
         let (floor, max) = self.shared.blocks.get(other_block).version_range();
         match record.version {
             version if version > max => Some(Greater),
-            version if version < floor => Some(Less),
+            // The floor may be the birth of the block, that is the version before its first.
+            version if version <= floor => Some(Less),
             _ => None,
         }
     }
 
-    /// Reads the version of the record at `location`. One that cannot be read counts as the oldest.
+    /// Reads the version of the record at `location`; the footer has it too. One that nothing tells counts as the newest: a damaged
+    /// record must not give way to what it may have replaced.
     fn read_version(&self, location: Location) -> Version {
-        self.read_header(location, |record| Some(record.version())).unwrap_or(Version::ZERO)
+        let header = self.read_header(location, |record| Some(record.version()));
+        header.or_else(|| self.footer_version(location)).unwrap_or(Version::MAX)
+    }
+
+    fn footer_version(&self, location: Location) -> Option<Version> {
+        let (block, offset) = self.shared.blocks.locate(location)?;
+        let entries = read_entries(self.shared, block).ok()?;
+        let at = entries.binary_search_by_key(&offset, |entry| entry.offset).ok()?;
+        Some(entries[at].version)
     }
 
     fn read_header<T>(
@@ -190,10 +212,13 @@ impl Rebuild<'_> {
     /// Gives the sets their names and counts.
     pub(super) fn name_sets(&self, sets: &Sets) {
         let found = self.found.lock();
-        for (hash, (records, location)) in &found.sets {
-            let name = self.read_header(*location, |record| record.set().map(str::to_owned));
+        for (hash, set) in &found.sets {
+            let records = set.records;
+            let name = set.newest.1.and_then(|newest| {
+                self.read_header(newest, |record| record.set().map(str::to_owned))
+            });
             match name {
-                Some(name) => sets.restore(&name, *hash, *records),
+                Some(name) => sets.restore(&name, *hash, records),
                 None => self.tally.damage(format!(
                     "a record that names a set of {records} records cannot be read; the set is listed when it is next written"
                 )),
@@ -205,15 +230,18 @@ impl Rebuild<'_> {
 impl FoundCounts {
     /// Counts a version in; `replaced` says whether the one it took the place of was a tombstone.
     fn change(&mut self, record: &FooterEntry, place: Location, replaced: Option<bool>) {
-        let set = self.sets.entry(record.set_hash).or_insert((0, place));
-        set.0 += i64::from(!record.tombstone) - i64::from(replaced == Some(false));
+        let set = self.sets.entry(record.set_hash).or_default();
+        set.records += i64::from(!record.tombstone) - i64::from(replaced == Some(false));
+        set.newest = set.newest.max((record.version, Some(place)));
         self.tombstones += i64::from(record.tombstone) - i64::from(replaced == Some(true));
     }
 
     fn add(&mut self, other: Self) {
         self.tombstones += other.tombstones;
-        for (hash, (records, place)) in other.sets {
-            self.sets.entry(hash).or_insert((0, place)).0 += records;
+        for (hash, found) in other.sets {
+            let set = self.sets.entry(hash).or_default();
+            set.records += found.records;
+            set.newest = set.newest.max(found.newest);
         }
     }
 }

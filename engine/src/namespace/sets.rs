@@ -97,6 +97,11 @@ impl Sets {
         self.any_sweeping.store(!sweeping.is_empty(), SeqCst);
     }
 
+    /// Whether the records of this truncation are still in the index.
+    pub(crate) fn sweeps(&self, truncation: &Truncation) -> bool {
+        self.sweeping.read().contains(truncation)
+    }
+
     /// Whether a truncation's records are still in the index.
     pub(crate) fn is_sweeping(&self) -> bool {
         self.any_sweeping.load(SeqCst)

@@ -131,6 +131,7 @@ impl Namespace {
             damage,
             damage_count,
             open_blocks: tally.open_blocks.load(SeqCst),
+            torn: tally.torn.load(SeqCst),
         };
         let first = &set.members[0].header;
         let flushers = (0..shared.stores.len()).map(Flusher::new).collect();

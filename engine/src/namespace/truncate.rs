@@ -54,12 +54,19 @@ impl Namespace {
     fn truncate_blocking(&self, set_hash: u64) -> Result<u64, Error> {
         let _one_at_a_time = self.sets.truncating.lock();
         self.check_open()?;
+        // The cut goes into every device's header, and a fenced device takes no more writes.
+        if let Some((store, cause)) = self.shared.stores.iter().find_map(|store| Some((store, store.failure()?))) {
+            return Err(failed(store, cause, false));
+        }
         let cut = self.shared.cut();
         let truncation = Truncation { set_hash, cut };
         self.write_cut(truncation)?;
         self.sets.begin_sweep(truncation);
-        let removed = self.sweep(truncation)?;
-        self.sets.end_sweep(truncation);
+        let (removed, complete) = self.sweep(truncation);
+        // While it is not complete, the cut hides what is left, and the next start leaves it out.
+        if complete {
+            self.sets.end_sweep(truncation);
+        }
         Ok(removed)
     }
 
@@ -68,8 +75,8 @@ impl Namespace {
         let devices = self.shared.stores.len();
         let most = truncations_max(self.shared.block_size, devices);
         let mut table = self.shared.stores[0].superblock.header().truncations;
-        // A cut below the horizon guards nothing any more.
-        table.retain(|old| old.cut >= horizon);
+        // A cut below the horizon guards nothing any more, once what it cuts off is counted as dead.
+        table.retain(|old| old.cut >= horizon || self.sets.sweeps(old));
         add_cut(&mut table, new);
         if table.len() > most {
             return Err(Error::TooManyTruncations(table.len() - 1));
@@ -79,29 +86,38 @@ impl Namespace {
                 header.truncations.clone_from(&table);
                 header.version = header.version.max(new.cut);
             });
-            written.map_err(|error| failed(store, &error.to_string(), true))?;
+            written.map_err(|error| {
+                self.shared.fence(store, &error.to_string());
+                failed(store, &error.to_string(), true)
+            })?;
         }
         Ok(())
     }
 
-    fn sweep(&self, truncation: Truncation) -> Result<u64, Error> {
+    /// Removes the truncation's entries. Returns how many records they were, and whether all blocks could be read.
+    fn sweep(&self, truncation: Truncation) -> (u64, bool) {
         self.wait_until_sealed(truncation.cut);
-        let mut removed = 0;
+        let (mut removed, mut complete) = (0, true);
         for store in &self.shared.stores {
             for block in store.first_block..store.first_block + store.block_count {
                 let state = self.shared.blocks.get(block);
                 if state.birth_sequence() >= truncation.cut.sequence || state.in_use() == 0 {
                     continue;
                 }
-                let entries = read_entries(&self.shared, block).map_err(|error| Error::ReadFailed {
-                    device: store.device.name().into(),
-                    offset: u64::from(block - store.first_block) * self.shared.block_size,
-                    cause: error.to_string().into(),
-                })?;
-                removed += entries.iter().filter(|entry| self.sweep_entry(truncation, block, entry)).count() as u64;
+                match read_entries(&self.shared, block) {
+                    Ok(entries) => {
+                        let gone = entries.iter().filter(|entry| self.sweep_entry(truncation, block, entry));
+                        removed += gone.count() as u64;
+                    }
+                    Err(error) => {
+                        let number = block - store.first_block;
+                        tracing::warn!(device = store.device.name(), number, %error, "a block that a truncation is about cannot be read");
+                        complete = false;
+                    }
+                }
             }
         }
-        Ok(removed)
+        (removed, complete)
     }
 
     /// Removes one record that a footer names, if it is of the set and still the newest. Whether it was a live record.
@@ -120,7 +136,7 @@ impl Namespace {
             } else {
                 self.sets.count_out(footer.set_hash);
             }
-            self.shared.kill(entry.location, entry.size, entry.tombstone);
+            self.shared.kill(entry.location, entry.size, entry.tombstone, None);
             !entry.tombstone
         })
     }

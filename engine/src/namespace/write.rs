@@ -12,7 +12,7 @@ use crate::{
     format::{BodyWriter, RecordBuilder},
     index::{CoarseExpiry, Entry},
     model::{
-        Digest, Durability, ExistsPolicy, GenerationCheck, InvalidValue, Key, NEVER, SizeClass,
+        Digest, Durability, ExistsPolicy, GenerationCheck, InvalidValue, Key, Location, NEVER, SizeClass,
         Ttl, Value, VoidTime, WritePolicy, limits,
     },
     storage::{
@@ -310,7 +310,7 @@ impl Namespace {
                     tombstone,
                     older: seen.raw.is_some(),
                 });
-                self.count(&write.set, seen.raw.as_ref(), tombstone);
+                self.count(&write.set, seen.raw.as_ref(), tombstone, appended.location);
             }
             Some(append)
         });
@@ -328,8 +328,8 @@ impl Namespace {
         }
     }
 
-    /// Counts a new version in and the one it replaces out. Called under the index slot.
-    fn count(&self, set: &Set, old: Option<&Entry>, tombstone: bool) {
+    /// Counts a new version, at `place`, in and the one it replaces out. Called under the index slot.
+    fn count(&self, set: &Set, old: Option<&Entry>, tombstone: bool, place: Location) {
         use std::sync::atomic::Ordering::SeqCst;
         let counter = if tombstone { &self.counters.deletes } else { &self.counters.writes };
         counter.add(1);
@@ -346,7 +346,7 @@ impl Namespace {
             if old.tombstone {
                 self.counters.tombstones.sub(1);
             }
-            self.shared.kill(old.location, old.size, old.tombstone);
+            self.shared.kill(old.location, old.size, old.tombstone, Some(place));
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst},
+    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst},
 };
 
 use parking_lot::{Mutex, RwLock};
@@ -59,6 +59,10 @@ pub(crate) struct Block {
     records: AtomicU32,
     live: AtomicU32,
     state: AtomicU8,
+    /// A record of it was superseded by one on another device.
+    crossed: AtomicBool,
+    /// A part of it could not be read at the start. Versions that nobody knows of may come to light there later.
+    unsure: AtomicBool,
     /// The block's bytes, while RAM holds them.
     pub(crate) image: RwLock<Option<Arc<Image>>>,
     versions: Mutex<Versions>,
@@ -82,6 +86,8 @@ impl Block {
             records: AtomicU32::new(0),
             live: AtomicU32::new(0),
             state: AtomicU8::new(state as u8),
+            crossed: AtomicBool::new(false),
+            unsure: AtomicBool::new(false),
             image: RwLock::new(None),
             versions: Mutex::default(),
         }
@@ -116,9 +122,9 @@ impl Block {
     /// Starts a new life of the block.
     pub(crate) fn open(&self, sequence: u64, birth: Version, image: &Arc<Image>) {
         let mut versions = self.versions.lock();
-        if self.records.load(SeqCst) > 0 {
-            versions.prior_floor = Some(versions.prior_floor.map_or(versions.floor, |p| p.min(versions.floor)));
-        }
+        let unsure = self.unsure.swap(false, SeqCst).then_some(Version::ZERO);
+        let dead = (self.records.load(SeqCst) > 0).then_some(versions.floor);
+        versions.prior_floor = [versions.prior_floor, dead, unsure].into_iter().flatten().min();
         versions.birth = birth;
         versions.floor = birth;
         versions.max = Version::MAX;
@@ -127,6 +133,8 @@ impl Block {
         for counter in [&self.in_use, &self.records, &self.live] {
             counter.store(0, SeqCst);
         }
+        self.crossed.store(false, SeqCst);
+        // Behind the sequence: see `take_image`.
         *self.image.write() = Some(Arc::clone(image));
         self.set_state(BlockState::Open);
     }
@@ -134,6 +142,27 @@ impl Block {
     /// The first bytes of the new life are durable: what the block held before cannot be found any more.
     pub(crate) fn prior_life_overwritten(&self) {
         self.versions.lock().prior_floor = None;
+    }
+
+    /// Takes the image of the life with this sequence away, if the block lives it and has one.
+    pub(crate) fn take_image(&self, sequence: u64) -> Option<Arc<Image>> {
+        // A new life's sequence is set before its image, so what is here while the old sequence stands is the old image.
+        let mut image = self.image.write();
+        if self.sequence() == sequence { image.take() } else { None }
+    }
+
+    pub(crate) fn crossed(&self) {
+        self.crossed.store(true, SeqCst);
+    }
+
+    /// Whether what superseded its records may lie on another device.
+    pub(crate) fn is_crossed(&self) -> bool {
+        self.crossed.load(SeqCst)
+    }
+
+    /// A part of the block cannot be read.
+    pub(crate) fn be_unsure(&self) {
+        self.unsure.store(true, SeqCst);
     }
 
     /// Fixes the versions the block holds, once no more are added.
@@ -172,6 +201,9 @@ impl Block {
     /// The lowest version that a dead record in this block can have; `None` when it holds none.
     fn dead_floor(&self) -> Option<Version> {
         let versions = self.versions.lock();
+        if self.state() == BlockState::Damaged || self.unsure.load(SeqCst) {
+            return Some(Version::ZERO);
+        }
         let dead = self.records.load(SeqCst) > self.live.load(SeqCst);
         [dead.then_some(versions.floor), versions.prior_floor].into_iter().flatten().min()
     }
@@ -185,14 +217,16 @@ impl Block {
     /// What a clean stop writes down.
     pub(crate) fn to_image(&self) -> BlockStateImage {
         let versions = self.versions.lock();
+        let unsure = self.unsure.load(SeqCst);
+        // A life that was begun and never flushed still stands for the one before it.
+        let floor = versions.prior_floor.map_or(versions.floor, |prior| prior.min(versions.floor));
         BlockStateImage {
             sequence: self.sequence(),
             birth: versions.birth,
             in_use: self.in_use(),
-            records: self.records.load(SeqCst),
+            records: self.records.load(SeqCst) + u32::from(unsure),
             live: self.live.load(SeqCst),
-            // A life that was begun and never flushed still stands for the one before it.
-            floor: versions.prior_floor.map_or(versions.floor, |prior| prior.min(versions.floor)),
+            floor: if unsure { Version::ZERO } else { floor },
             max: versions.max,
             state: self.state.load(SeqCst),
         }

@@ -60,6 +60,8 @@ impl Flusher {
     pub(crate) fn turn(&mut self, shared: &Shared, waker: &Waker) -> Option<Duration> {
         let store = &shared.stores[self.store];
         self.take_completed(shared, store, waker);
+        // What a dropped tombstone or a truncation emptied waits for no flush, so no completion would free it.
+        shared.free_emptied();
         if store.failure().is_some() {
             return None;
         }
@@ -80,7 +82,7 @@ impl Flusher {
     /// Asks for durability where time or need says so.
     fn hurry(&self, store: &Store, stream: &mut Stream, flush_max: Duration, now: Duration) {
         let due = Store::flush_deadline(stream, flush_max).is_some_and(|deadline| now >= deadline);
-        let urgent = store.is_urgent() && store.has_emptied();
+        let urgent = store.take_urgent();
         if let Some(open) = &mut stream.open
             && (due || urgent)
             && open.low().is_some()
@@ -142,7 +144,7 @@ impl Flusher {
                     let done = self.operations.swap_remove(at);
                     match result {
                         Ok(()) => Self::completed(shared, store, &done),
-                        Err(error) => store.fence(&error.to_string()),
+                        Err(error) => shared.fence(store, &error.to_string()),
                     }
                 }
             }
@@ -188,7 +190,7 @@ impl Flusher {
         let (floor, max) = filling.versions();
         block.close(floor, max);
         block.set_state(BlockState::Sealed);
-        shared.cache_image(filling.block);
+        shared.cache_image(filling.block, sequence);
         if block.in_use() == 0 && block.transition(BlockState::Sealed, BlockState::Emptied) {
             store.emptied(shared, filling.block);
         }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::{
     open::foreign,
-    recover::Walk,
     superblock::read_slots,
+    walk::{Soundness, Walk},
 };
 use crate::{
     device::{AlignedBuf, Device, FileDevice, IoEngine, IoResult, OpenMode, reactor},
@@ -182,11 +182,11 @@ impl Inspector<'_> {
         let bytes = self.read(base, size)?;
         let seed = PlaceSeed::new(self.seed, found.sequence);
         let walk = Walk::run(&bytes[..size as usize], seed, self.header.sector, |_| 0);
-        for (entry, sound) in walk.found() {
+        for (entry, soundness) in walk.found() {
             report.count(entry.tombstone, entry.size.bytes());
             report.verified += u64::from(verify);
-            if !sound {
-                report.damage(block, base + u64::from(entry.offset), "the body of a record is damaged");
+            if *soundness != Soundness::Whole {
+                report.damage(block, base + u64::from(entry.offset), "a record is damaged");
             }
         }
         self.compare(block, footer.as_ref(), &walk, report);

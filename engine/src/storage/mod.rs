@@ -21,6 +21,7 @@ pub(crate) mod signature;
 pub(crate) mod store;
 pub(crate) mod superblock;
 mod wait;
+mod walk;
 
 use std::{
     collections::VecDeque,
@@ -58,8 +59,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counters: Counters,
     images: ImagePool,
-    /// Sealed blocks whose image is kept for reads, oldest first.
-    cached: Mutex<VecDeque<u32>>,
+    /// Sealed blocks whose image is kept for reads, oldest first, with the sequence of the life that was sealed.
+    cached: Mutex<VecDeque<(u32, u64)>>,
     cache_limit: usize,
     max_used_pct: AtomicU8,
     epoch: AtomicU32,
@@ -179,9 +180,13 @@ impl Shared {
         self.max_used_pct.store(percent.clamp(1, 100), SeqCst);
     }
 
-    /// Counts a live record out: a newer version, a truncation or nothing at all took its place.
-    pub(crate) fn kill(&self, location: Location, size: SizeClass, tombstone: bool) {
+    /// Counts a live record out: the newer version at `by`, a truncation or nothing at all took its place.
+    pub(crate) fn kill(&self, location: Location, size: SizeClass, tombstone: bool, by: Option<Location>) {
         let Some((block, _)) = self.blocks.locate(location) else { return };
+        let by = by.and_then(|by| self.blocks.locate(by));
+        if by.is_some_and(|(by, _)| self.store_of(by).first_block != self.store_of(block).first_block) {
+            self.blocks.get(block).crossed();
+        }
         if self.blocks.get(block).kill(size, tombstone) {
             self.store_of(block).emptied(self, block);
         }
@@ -189,12 +194,22 @@ impl Shared {
 
     /// Frees emptied blocks whose successors are durable, on all devices.
     fn free_emptied(&self) {
-        let durable = self.stores.iter().map(Store::low).min().unwrap_or(u64::MAX);
         for store in &self.stores {
-            if store.has_emptied() && store.free_emptied(self, durable) {
+            if store.has_emptied() && store.free_emptied(self) {
                 store.room.wake_all();
             }
         }
+    }
+
+    /// The lowest version sequence on any device that may be lost with power.
+    fn low(&self) -> u64 {
+        self.stores.iter().map(Store::low).min().unwrap_or(u64::MAX)
+    }
+
+    /// Fences a device that failed a write. Who waits for room anywhere looks again: it may never come now.
+    pub(crate) fn fence(&self, store: &Store, cause: &str) {
+        store.fence(cause);
+        self.stores.iter().for_each(|store| store.room.wake_all());
     }
 
     /// Bytes of write buffers and post-write cache.
@@ -209,27 +224,27 @@ impl Shared {
             }
             let oldest = self.cached.lock().pop_front();
             match oldest {
-                Some(block) => self.retire_image(block),
+                Some((block, sequence)) => self.retire_image(block, sequence),
                 None => return self.images.take(beyond),
             }
         }
     }
 
     /// Keeps a sealed block's image for reads, and lets the oldest go.
-    fn cache_image(&self, block: u32) {
+    fn cache_image(&self, block: u32, sequence: u64) {
         let mut cached = self.cached.lock();
-        cached.push_back(block);
+        cached.push_back((block, sequence));
         while cached.len() > self.cache_limit {
-            if let Some(oldest) = cached.pop_front() {
-                self.retire_image(oldest);
+            if let Some((oldest, sequence)) = cached.pop_front() {
+                self.retire_image(oldest, sequence);
             }
         }
     }
 
-    /// Reads of this block go to the device from now on.
-    fn retire_image(&self, block: u32) {
-        let image = self.blocks.get(block).image.write().take();
-        if let Some(image) = image {
+    /// Reads of this life of the block go to the device from now on. Does nothing if the block lives another one: that one's image may
+    /// be the only place where its records are.
+    fn retire_image(&self, block: u32, sequence: u64) {
+        if let Some(image) = self.blocks.get(block).take_image(sequence) {
             self.images.give_back(image);
         }
     }

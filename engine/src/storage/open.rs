@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     signature,
-    superblock::{Superblock, read_slots, write_slot},
+    superblock::{Superblock, read_slots, write_first},
 };
 use crate::{
     device::{AlignedBuf, Device, Region, reactor},
@@ -37,7 +37,7 @@ pub(crate) struct Member {
     pub(crate) device: Arc<dyn Device>,
     pub(crate) header: DeviceHeader,
     counter: u64,
-    /// One of the two header slots was damaged, the other served.
+    /// One of the two header slots is damaged or was being written when the node stopped; the other serves.
     pub(crate) slot_damaged: bool,
 }
 
@@ -151,7 +151,8 @@ fn prepare(
     let region = block_header_region(header.sector) as usize;
     let zeros = Region::from_bytes(&vec![0; region]);
     let slots = Region::from_bytes(&vec![0; header.write_block as usize]);
-    reactor::block_on(device.write(&slots, 0, header.write_block as usize, 0, false))
+    // Durably first: a header must not outlive the blocks that it speaks of.
+    reactor::block_on(device.write(&slots, 0, header.write_block as usize, 0, true))
         .map_err(io("clearing the device header"))?;
     let mut blocks = 1..header.blocks;
     loop {
@@ -169,8 +170,8 @@ fn prepare(
         }
     }
     reactor::block_on(device.sync()).map_err(io("clearing block headers"))?;
-    write_slot(&device, &header, 1).map_err(io("writing the device header"))?;
-    Ok(Member { path, device, header, counter: 1, slot_damaged: false })
+    let counter = write_first(&device, &header).map_err(io("writing the device header"))?;
+    Ok(Member { path, device, header, counter, slot_damaged: false })
 }
 
 fn check_size(path: &Path, device: &Arc<dyn Device>, write_block: u64) -> Result<(), OpenError> {
@@ -208,12 +209,31 @@ fn look(path: &Path, device: &Arc<dyn Device>, identity: &Identity) -> Result<Fo
             path: path.into(),
             why: format!("has format version {version}, which this version of Cairn does not know"),
         }),
-        Some(HeaderSlot::Damaged) => Err(OpenError::HeaderDamaged { path: path.into() }),
+        Some(HeaderSlot::Damaged) => match is_empty(device, identity.write_block).map_err(io)? {
+            // Its preparation was cut short.
+            true => Ok(Found::Blank),
+            false => Err(OpenError::HeaderDamaged { path: path.into() }),
+        },
         _ => match foreign(device).map_err(io)? {
             Some(found) => Err(OpenError::Foreign { path: path.into(), found: found.into() }),
             None => Ok(Found::Blank),
         },
     }
+}
+
+/// Whether everything behind the first block is zeros.
+fn is_empty(device: &Arc<dyn Device>, write_block: u64) -> std::io::Result<bool> {
+    let size = device.geometry().size;
+    let mut offset = write_block;
+    while offset < size {
+        let len = (size - offset).min(1 << 20) as usize;
+        let bytes = reactor::block_on(device.read(AlignedBuf::new(len), len, offset))?;
+        if bytes[..len].iter().any(|&byte| byte != 0) {
+            return Ok(false);
+        }
+        offset += len as u64;
+    }
+    Ok(true)
 }
 
 /// What a device holds that is not Cairn's; `None` when its front is blank.

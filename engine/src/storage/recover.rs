@@ -9,17 +9,18 @@
 
 use std::{
     collections::VecDeque,
+    io,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
     time::Duration,
 };
 
 use parking_lot::Mutex;
 
-use super::{Shared, blocks::BlockState, store::Store};
+use super::{Shared, blocks::BlockState, store::Store, walk::Walk};
 use crate::{
     device::{AlignedBuf, Completion, IoKind, IoResult, Region, reactor},
     format::{
-        BlockHeader, BlockKind, Footer, FooterEntry, LinkState, PlaceSeed, TRAILER_BYTES, Walked,
+        BlockHeader, BlockKind, Footer, FooterEntry, LinkState, PlaceSeed, Walked,
         block_header_region, checkpoint::BlockStateImage, footer_bytes, walk_at,
     },
     model::Version,
@@ -31,6 +32,9 @@ const DAMAGE_KEPT: usize = 100;
 const HEADS_IN_FLIGHT: usize = 32;
 /// Footer reads in flight, for each thread.
 const TAILS_IN_FLIGHT: usize = 8;
+
+/// What is read at once where a block cannot be read as a whole, in bytes.
+const PIECE: usize = 4096;
 
 /// How far a start has come.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +72,7 @@ pub(crate) struct Tally {
     pub(crate) records: AtomicU64,
     pub(crate) data_blocks: AtomicU64,
     pub(crate) open_blocks: AtomicU64,
+    pub(crate) torn: AtomicU64,
     done: AtomicU64,
     damage: Mutex<Damage>,
 }
@@ -103,6 +108,7 @@ struct Head {
     sequence: u64,
     birth: Version,
     records_hint: u64,
+    unreadable: bool,
     /// The latest that another block's links say of this one.
     link: Option<(u64, LinkState)>,
 }
@@ -120,6 +126,7 @@ impl Recovery<'_> {
     /// Reads everything, hands the records to the sink and leaves every block in its state.
     pub(crate) fn run(&self) -> IoResult<()> {
         let mut heads = self.read_heads()?;
+        self.check_readable(&heads)?;
         let mut data = Vec::new();
         for (block, head) in heads.iter_mut().enumerate() {
             self.check_link(block as u32, head);
@@ -136,6 +143,18 @@ impl Recovery<'_> {
         self.tally.done.store(0, SeqCst);
         let next = AtomicUsize::new(0);
         self.on_threads(|| self.read_data_blocks(&heads, &data, &next))
+    }
+
+    /// A block that cannot be read is damage; a device of which most cannot be read is no device to start with.
+    fn check_readable(&self, heads: &[Head]) -> IoResult<()> {
+        for store in &self.shared.stores {
+            let blocks = &heads[store.first_block as usize..][..store.block_count as usize];
+            if blocks.iter().filter(|head| head.unreadable).count() > blocks.len() / 2 {
+                let device = store.device.name();
+                return Err(io::Error::other(format!("{device}: most of its blocks cannot be read")));
+            }
+        }
+        Ok(())
     }
 
     fn on_threads(&self, work: impl Fn() -> IoResult<()> + Sync) -> IoResult<()> {
@@ -173,7 +192,10 @@ impl Recovery<'_> {
                     }
                 }
                 let Some((block, read)) = window.pop_front() else { return Ok(()) };
-                self.take_head(&heads, block, &reactor::block_on(read)?);
+                match reactor::block_on(read) {
+                    Ok(bytes) => self.take_head(&heads, block, &bytes),
+                    Err(_) => self.salvage_head(&heads, block),
+                }
                 self.step("reading block headers", total as u64);
             }
         })?;
@@ -189,6 +211,40 @@ impl Recovery<'_> {
 
     fn offset(&self, store: &Store, block: u32) -> u64 {
         u64::from(block - store.first_block) * self.shared.block_size
+    }
+
+    fn salvage_head(&self, heads: &Mutex<Vec<Head>>, block: u32) {
+        let len = block_header_region(self.shared.store_of(block).sector) as usize;
+        match self.salvage(block, len) {
+            (bytes, true) => self.take_head(heads, block, &bytes),
+            // Not to be taken for a block that was never opened.
+            (_, false) => {
+                let head = &mut heads.lock()[block as usize];
+                (head.status, head.unreadable) = (HeadStatus::Damaged, true);
+            }
+        }
+    }
+
+    /// The first `len` bytes of a block that could not be read as a whole: piece by piece, with zeros for what cannot be read, and
+    /// whether that was nothing.
+    fn salvage(&self, block: u32, len: usize) -> (AlignedBuf, bool) {
+        let store = self.shared.store_of(block);
+        let (base, piece) = (self.offset(store, block), (store.sector as usize).max(PIECE));
+        let (mut bytes, mut complete) = (AlignedBuf::new(len), true);
+        bytes.fill(0);
+        for start in (0..len).step_by(piece) {
+            let part = piece.min(len - start);
+            let read = store.device.read(AlignedBuf::new(part), part, base + start as u64);
+            match reactor::block_on(read) {
+                Ok(read) => bytes[start..start + part].copy_from_slice(&read[..part]),
+                Err(error) => {
+                    complete = false;
+                    self.shared.blocks.get(block).be_unsure();
+                    self.damage(block, &format!("bytes {start} to {} cannot be read: {error}", start + part));
+                }
+            }
+        }
+        (bytes, complete)
     }
 
     fn take_head(&self, heads: &Mutex<Vec<Head>>, block: u32, bytes: &[u8]) {
@@ -265,8 +321,14 @@ impl Recovery<'_> {
                 }
             }
             let Some((block, read)) = window.pop_front() else { return Ok(()) };
-            let tail = reactor::block_on(read)?;
-            let used = self.take_block(block, &heads[block as usize], &tail)?;
+            let head = &heads[block as usize];
+            let used = match reactor::block_on(read) {
+                Ok(tail) => self.take_block(block, head, &tail),
+                Err(_) => {
+                    let (bytes, _) = self.salvage(block, self.shared.block_size as usize);
+                    self.take_block(block, head, &bytes)
+                }
+            };
             // Footers of neighbours are alike: the next guess is a little more than the last need.
             guess = used.unwrap_or(guess).next_multiple_of(4096);
             self.step("reading records", data.len() as u64);
@@ -284,61 +346,63 @@ impl Recovery<'_> {
     }
 
     /// Takes in one block of which `tail` was read. Returns the length of its footer.
-    fn take_block(&self, block: u32, head: &Head, tail: &[u8]) -> IoResult<Option<usize>> {
+    fn take_block(&self, block: u32, head: &Head, tail: &[u8]) -> Option<usize> {
         let store = self.shared.store_of(block);
         let (device, number) = (store.superblock.device(), block - store.first_block);
         let measured = Footer::measure(tail, &device, number);
         let footer = match measured {
             Some((length, _)) if length > self.shared.block_size as usize => None,
             Some((length, _)) if length <= tail.len() => Footer::decode(&tail[tail.len() - length..]),
-            Some((length, _)) => Footer::decode(&reactor::block_on(self.read_tail(block, length))?),
+            Some((length, _)) => {
+                reactor::block_on(self.read_tail(block, length)).ok().and_then(|tail| Footer::decode(&tail))
+            }
             None => None,
         };
         match footer {
             Some(footer) if head.status == HeadStatus::Data && footer.sequence == head.sequence => {
                 self.take_records(block, head.birth, head.sequence, &footer.entries);
-                Ok(measured.map(|(length, _)| length))
+                measured.map(|(length, _)| length)
             }
             footer => {
-                self.take_unsealed(block, head, footer)?;
-                Ok(None)
+                self.take_unsealed(block, head, footer, tail);
+                None
             }
         }
     }
 
     /// A block without a sound footer of its own: it was open, or it is damaged.
-    fn take_unsealed(&self, block: u32, head: &Head, footer: Option<Footer>) -> IoResult<()> {
+    fn take_unsealed(&self, block: u32, head: &Head, footer: Option<Footer>, tail: &[u8]) {
         let store = self.shared.store_of(block);
         let len = self.shared.block_size as usize;
-        let offset = self.offset(store, block);
-        self.tally.bytes_read.fetch_add(len as u64, SeqCst);
-        let bytes = reactor::block_on(store.device.read(AlignedBuf::new(len), len, offset))?;
+        let read;
+        let bytes = if tail.len() == len {
+            tail
+        } else {
+            self.tally.bytes_read.fetch_add(len as u64, SeqCst);
+            let whole = store.device.read(AlignedBuf::new(len), len, self.offset(store, block));
+            read = reactor::block_on(whole).unwrap_or_else(|_| self.salvage(block, len).0);
+            &read[..]
+        };
         if head.status == HeadStatus::Damaged {
-            return self.save_headless(block, head, footer, &bytes);
+            return self.save_headless(block, head, footer, bytes);
         }
         let sealed = head.link.is_some_and(|(sequence, state)| {
             sequence == head.sequence && state == LinkState::Sealed
         });
-        let walk = Walk::run(&bytes, PlaceSeed::new(store.seed, head.sequence), store.sector, |e| {
-            store.set_hash(e)
-        });
+        let seed = PlaceSeed::new(store.seed, head.sequence);
+        let walk = Walk::run(bytes, seed, store.sector, |set| store.set_hash(set));
         if sealed {
             self.damage(block, "the footer is damaged; its records were found one by one");
             walk.holes.iter().for_each(|hole| self.hole(block, *hole));
             self.take_records(block, head.birth, head.sequence, &walk.entries_with_damaged());
-            return Ok(());
+            return;
         }
         self.tally.open_blocks.fetch_add(1, SeqCst);
-        let lost = walk.holes.iter().filter(|(start, _)| u64::from(*start) < walk.durable);
-        lost.for_each(|hole| self.hole(block, *hole));
-        for (entry, sound) in &walk.found {
-            if !sound && u64::from(entry.offset) < walk.durable {
-                self.hole(block, (entry.offset, entry.offset + entry.size.bytes() as u32));
-            }
-        }
-        let entries = walk.durable_entries();
-        self.take_records(block, head.birth, head.sequence, &entries);
-        self.seal(store, block, head.sequence, entries)
+        let verdict = walk.judge(bytes, seed);
+        self.tally.torn.fetch_add(verdict.torn, SeqCst);
+        verdict.damaged.iter().for_each(|place| self.hole(block, *place));
+        self.take_records(block, head.birth, head.sequence, &verdict.entries);
+        self.seal(store, block, head.sequence, verdict.entries);
     }
 
     fn hole(&self, block: u32, (start, end): (u32, u32)) {
@@ -352,7 +416,7 @@ impl Recovery<'_> {
         head: &Head,
         footer: Option<Footer>,
         bytes: &[u8],
-    ) -> IoResult<()> {
+    ) {
         let store = self.shared.store_of(block);
         let linked = head.link.map(|(sequence, _)| sequence);
         if let Some(footer) = footer
@@ -361,7 +425,7 @@ impl Recovery<'_> {
         {
             self.damage(block, "the header is damaged; the footer took its place");
             self.take_records(block, Version::ZERO, footer.sequence, &footer.entries);
-            return Ok(());
+            return;
         }
         if let Some(sequence) = linked {
             let walk = Walk::run(bytes, PlaceSeed::new(store.seed, sequence), store.sector, |e| {
@@ -371,12 +435,11 @@ impl Recovery<'_> {
                 self.damage(block, "the header is damaged; its records were found one by one");
                 walk.holes.iter().for_each(|hole| self.hole(block, *hole));
                 self.take_records(block, Version::ZERO, sequence, &walk.entries_with_damaged());
-                return Ok(());
+                return;
             }
         }
         self.damage(block, "the header is damaged and nothing tells what the block held");
         self.shared.blocks.get(block).set_state(BlockState::Damaged);
-        Ok(())
     }
 
     /// Whether the footer is of the block's present life: its first record is there.
@@ -402,9 +465,9 @@ impl Recovery<'_> {
     }
 
     /// Gives a block that was open its footer, so that the next start finds it sealed.
-    fn seal(&self, store: &Store, block: u32, sequence: u64, entries: Vec<FooterEntry>) -> IoResult<()> {
+    fn seal(&self, store: &Store, block: u32, sequence: u64, entries: Vec<FooterEntry>) {
         if entries.is_empty() {
-            return Ok(());
+            return;
         }
         let length = footer_bytes(entries.len(), store.sector) as usize;
         let data_end = entries.last().map_or(0, |e| e.offset + e.size.bytes() as u32);
@@ -418,7 +481,11 @@ impl Recovery<'_> {
         let mut bytes = vec![0; length];
         footer.encode(&mut bytes);
         let offset = self.offset(store, block) + self.shared.block_size - length as u64;
-        reactor::block_on(store.device.write(&Region::from_bytes(&bytes), 0, length, offset, true))
+        let write = store.device.write(&Region::from_bytes(&bytes), 0, length, offset, true);
+        if let Err(error) = reactor::block_on(write) {
+            // What was found can be served; the next start finds it the same way.
+            self.shared.fence(store, &error.to_string());
+        }
     }
 }
 
@@ -448,84 +515,4 @@ pub(crate) fn read_entries(shared: &Shared, block: u32) -> IoResult<Vec<FooterEn
     let block = read_tail(shared.block_size)?;
     let seed = PlaceSeed::new(store.seed, sequence);
     Ok(Walk::run(&block, seed, store.sector, |set| store.set_hash(set)).entries_with_damaged())
-}
-
-/// What a walk over a whole block found.
-pub(crate) struct Walk {
-    /// Records by ascending offset, with whether their bodies are sound.
-    found: Vec<(FooterEntry, bool)>,
-    /// Sound records among them.
-    pub(crate) records: u64,
-    /// Stretches without a record or a mark, up to the last one found.
-    pub(crate) holes: Vec<(u32, u32)>,
-    /// The block was durable at least to here.
-    pub(crate) durable: u64,
-}
-
-impl Walk {
-    /// Walks over `block`, the bytes of a whole block; `set_hash` hashes the name of a set.
-    pub(crate) fn run(
-        block: &[u8],
-        seed: PlaceSeed,
-        sector: u32,
-        set_hash: impl Fn(&str) -> u64,
-    ) -> Self {
-        let mut walk = Self { found: Vec::new(), records: 0, holes: Vec::new(), durable: 0 };
-        let mut at = block_header_region(sector);
-        let mut hole = None;
-        while at < (block.len() - TRAILER_BYTES) as u64 {
-            let next = match walk_at(block, seed, at) {
-                Walked::Record(record) => {
-                    let sound = record.verify_body().is_ok();
-                    walk.records += u64::from(sound);
-                    walk.found.push((
-                        FooterEntry {
-                            digest: record.digest(),
-                            version: record.version(),
-                            void_time: record.void_time(),
-                            generation: record.generation(),
-                            set_hash: record.set().map_or(0, &set_hash),
-                            offset: at as u32,
-                            size: record.size(),
-                            tombstone: record.tombstone(),
-                        },
-                        sound,
-                    ));
-                    at + record.size().bytes()
-                }
-                Walked::Mark(mark) => {
-                    walk.durable = walk.durable.max(mark.durable);
-                    at + mark.skip
-                }
-                Walked::Nothing => {
-                    hole.get_or_insert(at);
-                    at += 16;
-                    continue;
-                }
-            };
-            if let Some(start) = hole.take() {
-                walk.holes.push((start as u32, at as u32));
-            }
-            at = next;
-        }
-        walk
-    }
-
-    /// All records with a sound header. Those with a damaged body are among them: they must read as damaged, not as absent.
-    fn entries_with_damaged(&self) -> Vec<FooterEntry> {
-        self.found.iter().map(|(entry, _)| *entry).collect()
-    }
-
-    /// The records of a block that was open: behind the durable part, only sound ones count, for the others were never acknowledged.
-    fn durable_entries(&self) -> Vec<FooterEntry> {
-        let counts = |(entry, sound): &&(FooterEntry, bool)| {
-            *sound || u64::from(entry.offset) < self.durable
-        };
-        self.found.iter().filter(counts).map(|(entry, _)| *entry).collect()
-    }
-
-    /// All records found, with whether their bodies are sound.
-    pub(crate) fn found(&self) -> &[(FooterEntry, bool)] {
-        &self.found
-    }
 }

@@ -231,8 +231,11 @@ impl Store {
     }
 
     fn no_room(&self, shared: &Shared, turn: u64) -> Append {
-        // Blocks that are empty already become free once what emptied them is durable: worth waiting for, and worth a hurry.
-        if self.space.lock().emptied.is_empty() {
+        // Blocks that are empty already become free once what emptied them is durable: worth waiting for, and worth a hurry. What a failed
+        // device has not made durable, it never will.
+        let any_failed = shared.stores.iter().any(|store| store.failure().is_some());
+        let comes_free = |block: u32| !(any_failed && shared.blocks.get(block).is_crossed());
+        if !self.space.lock().emptied.iter().any(|&(block, _)| comes_free(block)) {
             return Append::Full;
         }
         for store in &shared.stores {
@@ -322,27 +325,30 @@ impl Store {
         self.kick();
     }
 
-    /// Frees the emptied blocks whose barrier lies below `durable`, and says whether there were any.
-    pub(super) fn free_emptied(&self, shared: &Shared, durable: u64) -> bool {
+    /// Frees the emptied blocks whose barrier is durable, and says whether there were any.
+    pub(super) fn free_emptied(&self, shared: &Shared) -> bool {
         let mut space = self.space.lock();
-        let before = space.free.len();
-        while let Some(&(block, barrier)) = space.emptied.front()
-            && barrier < durable
-        {
-            space.emptied.pop_front();
-            shared.retire_image(block);
-            shared.blocks.get(block).set_state(BlockState::Free);
-            space.free.push_back(block);
-        }
-        if space.emptied.is_empty() {
-            self.urgent.store(false, SeqCst);
-        }
-        self.free_count.store(space.free.len() as u32, SeqCst);
-        space.free.len() > before
+        let Space { free, emptied } = &mut *space;
+        // Looked at only now, with the list locked: of a block in the list, what emptied it was counted in before.
+        let (own, all) = (self.low(), shared.low());
+        let before = free.len();
+        emptied.retain(|&(block, barrier)| {
+            let state = shared.blocks.get(block);
+            if barrier >= if state.is_crossed() { all } else { own } {
+                return true;
+            }
+            shared.retire_image(block, state.sequence());
+            state.set_state(BlockState::Free);
+            free.push_back(block);
+            false
+        });
+        self.free_count.store(free.len() as u32, SeqCst);
+        free.len() > before
     }
 
-    pub(super) fn is_urgent(&self) -> bool {
-        self.urgent.load(SeqCst)
+    /// Whether somebody has asked for a hurry since the last call.
+    pub(super) fn take_urgent(&self) -> bool {
+        self.urgent.swap(false, SeqCst)
     }
 
     /// Whether emptied blocks wait to become free.
@@ -378,7 +384,6 @@ impl Store {
             fillings.flat_map(|filling| filling.image.fail(cause)).collect()
         };
         wakers.into_iter().for_each(Waker::wake);
-        self.room.wake_all();
     }
 
     /// Tells the flusher to look.

@@ -1,4 +1,8 @@
-//! Keeping a device's header: two slots, written in turn, each write durable before it counts.
+//! Keeping a device's header: two slots that say the same.
+//!
+//! A change goes to one slot, durably, and then to the other. A crash in between leaves the one that was not being written, and what
+//! damages one of them later leaves the same header in the other. The slots never differ while a namespace serves, so that an older one is
+//! never taken for the present one: it would bring an old index back, or a set that was truncated.
 
 use std::sync::Arc;
 
@@ -9,6 +13,9 @@ use crate::{
     format::{DeviceHeader, HeaderSlot, header_slot_bytes},
     model::HashSecret,
 };
+
+/// What a device writes whole or not at all.
+const TEAR_BYTES: usize = 512;
 
 /// A device's header in RAM, and the slot counter of its last write.
 #[derive(Debug)]
@@ -64,20 +71,40 @@ impl Superblock {
         let mut state = self.state.lock();
         let mut header = state.header.clone();
         change(&mut header);
-        let counter = state.counter + 1;
-        write_slot(device, &header, counter)?;
+        let counter = write_slots(device, &header, state.counter)?;
         *state = State { header, counter };
         Ok(())
     }
 }
 
-/// Writes `header` durably to the slot that `counter` falls on.
-pub(crate) fn write_slot(
+/// Writes `header` durably to both slots, behind slot counter `counter`, and returns the new one.
+pub(crate) fn write_slots(
     device: &Arc<dyn Device>,
     header: &DeviceHeader,
     counter: u64,
+) -> IoResult<u64> {
+    for counter in [counter + 1, counter + 2] {
+        write_slot(device, header, counter, header.encode(counter))?;
+    }
+    Ok(counter + 2)
+}
+
+/// Writes the first header of a device that has none. A crash may tear the write, and what would be left must be known for what it is: the
+/// front with its magic is there before the rest.
+pub(crate) fn write_first(device: &Arc<dyn Device>, header: &DeviceHeader) -> IoResult<u64> {
+    let mut front = header.encode(1);
+    front.truncate(TEAR_BYTES);
+    write_slot(device, header, 1, front)?;
+    write_slots(device, header, 0)
+}
+
+/// Writes `bytes` durably to the slot that `counter` falls on.
+fn write_slot(
+    device: &Arc<dyn Device>,
+    header: &DeviceHeader,
+    counter: u64,
+    mut bytes: Vec<u8>,
 ) -> IoResult<()> {
-    let mut bytes = header.encode(counter);
     bytes.resize(bytes.len().next_multiple_of(device.geometry().sector as usize), 0);
     let len = bytes.len();
     let slot = header_slot_bytes(u64::from(header.write_block)) * (counter % 2);

@@ -25,6 +25,8 @@ const MESSAGE_REQUESTS: usize = 1000;
 const MESSAGE_BYTES: usize = 1 << 20;
 /// Messages on their way at once.
 const MESSAGES_AT_ONCE: usize = 4;
+/// How much later than the caller the node and the transport give up.
+const TIMEOUT_MARGIN: Duration = Duration::from_millis(100);
 
 /// A batch being put together; made by [`Client::batch`].
 ///
@@ -222,7 +224,8 @@ async fn attempt(
     let channel = pool.channel(deadline).await?;
     let mut grpc = Grpc::new(channel).max_decoding_message_size(pool.settings().max_message);
     let mut request = tonic::Request::new(message);
-    request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+    // A little longer than our own, which tells better what happened when it ends.
+    request.set_timeout(deadline.saturating_duration_since(Instant::now()) + TIMEOUT_MARGIN);
     let path = PathAndQuery::from_static("/cairn.v1.Records/Batch");
     let call = async {
         grpc.ready().await.map_err(|error| Error::unavailable(false, &cause_of(&error)))?;
@@ -231,7 +234,8 @@ async fn attempt(
             .map_err(|status| Error::from_status(&status, any_write))
     };
     let response = timeout_at(deadline, call).await;
-    response.unwrap_or_else(|_| Err(Error::deadline(any_write, "before the batch was answered")))
+    response
+        .unwrap_or_else(|_| Err(Error::deadline(any_write, "before the batch was answered")))
         .map(tonic::Response::into_inner)
 }
 

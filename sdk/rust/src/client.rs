@@ -3,11 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    ClientBuilder, Delete, Error, Exists, Get, Key, Op, Operate, Put, Touch, Value,
-    admin::Admin,
-    batch::Batch,
-    scan::ScanBuilder,
-    transport::Pool,
+    ClientBuilder, Delete, Error, Exists, Get, Key, Op, Operate, Put, Touch, Value, admin::Admin,
+    batch::Batch, scan::ScanBuilder, transport::Pool,
 };
 
 /// A connection to a node. Clones share it; it is closed when the last one is dropped.

@@ -89,7 +89,8 @@ impl Error {
 
     /// The server answered with something that does not fit the question.
     pub(crate) fn unexpected(in_doubt: bool) -> Self {
-        let message = "the server's answer does not fit the request: is it a newer or older version?";
+        let message =
+            "the server's answer does not fit the request: is it a newer or older version?";
         Self { in_doubt, ..Self::new(Code::Internal, message) }
     }
 
@@ -200,7 +201,10 @@ mod tests {
         let details = RichStatus { details: vec![any] }.encode_to_vec();
         let status = tonic::Status::with_details(tonic::Code::Aborted, "x", details.into());
         let error = Error::from_status(&status, true);
-        assert_eq!((error.code, error.generation, error.in_doubt), (Code::Generation, Some(7), false));
+        assert_eq!(
+            (error.code, error.generation, error.in_doubt),
+            (Code::Generation, Some(7), false)
+        );
     }
 
     /// A write whose status says nothing about it may have been applied; a read never is in doubt.

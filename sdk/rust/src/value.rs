@@ -191,7 +191,8 @@ mod tests {
     /// A value that changes on its way to the server and back is a value lost.
     #[test]
     fn every_kind_survives_the_wire() {
-        let map = vec![(Value::from("k"), Value::Nil), (Value::from(-1), Value::from(vec![1u8, 0]))];
+        let map =
+            vec![(Value::from("k"), Value::Nil), (Value::from(-1), Value::from(vec![1u8, 0]))];
         let value = Value::List(vec![
             Value::Nil,
             true.into(),

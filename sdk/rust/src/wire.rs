@@ -192,7 +192,11 @@ mod tests {
         };
         let operations = vec![Op::add("n", 1).proto().clone(), Op::read("n").proto().clone()];
         [
-            Kinds::Get(proto::GetRequest { key: key.clone(), bins: vec!["a".into(), "b".into()], policy }),
+            Kinds::Get(proto::GetRequest {
+                key: key.clone(),
+                bins: vec!["a".into(), "b".into()],
+                policy,
+            }),
             Kinds::Put(proto::PutRequest {
                 key: Some(Key::new("test", "", -5).proto().clone()),
                 bins: vec![bin("raw", vec![7u8; 300].into()), bin("gone", Value::Nil)],

@@ -68,7 +68,10 @@ fn node(raw: raw::Node) -> Checked<NodeConfig> {
     let io_engine = match &raw.io_engine {
         None => default.io_engine,
         Some(text) => text.as_ref().parse::<IoChoice>().map_err(|_| {
-            bad(text, format!("{:?}: \"auto\", \"io_uring\" or \"pool\" are possible", text.as_ref()))
+            bad(
+                text,
+                format!("{:?}: \"auto\", \"io_uring\" or \"pool\" are possible", text.as_ref()),
+            )
         })?,
     };
     Ok(NodeConfig {
@@ -149,7 +152,11 @@ fn namespace(cluster: &str, raw: Spanned<raw::Namespace>) -> Checked<NamespaceSe
             None => default.default_ttl_ms,
             Some(ttl) => ttl.as_ref().0.as_millis() as u64,
         },
-        max_record_size: size(&raw.max_record_size, 1024..=block, default.max_record_size.min(block))?,
+        max_record_size: size(
+            &raw.max_record_size,
+            1024..=block,
+            default.max_record_size.min(block),
+        )?,
         write_block_size: block,
         flush_size: power_of_two(&storage.flush_size, limits::FLUSH_MIN..=block, flush_default)?,
         flush_max: Duration::from_millis(number(
@@ -198,8 +205,12 @@ fn devices(raw: Vec<Spanned<String>>, files: Vec<raw::DataFile>) -> Checked<Vec<
 fn text(given: Given<String>, default: String, max: usize) -> Checked<String> {
     let Some(given) = given else { return Ok(default) };
     let fine = |c: char| c.is_ascii_alphanumeric() || "-_.:[]".contains(c);
-    if given.as_ref().is_empty() || given.as_ref().len() > max || !given.as_ref().chars().all(fine) {
-        return Err(bad(&given, format!("1 to {max} letters, digits, '-', '_' or '.' are possible")));
+    if given.as_ref().is_empty() || given.as_ref().len() > max || !given.as_ref().chars().all(fine)
+    {
+        return Err(bad(
+            &given,
+            format!("1 to {max} letters, digits, '-', '_' or '.' are possible"),
+        ));
     }
     Ok(given.into_inner())
 }
@@ -210,7 +221,8 @@ fn number<T: TryFrom<i64>>(
     default: T,
 ) -> Checked<T> {
     let Some(given) = given else { return Ok(default) };
-    let fine = if range.contains(given.as_ref()) { T::try_from(*given.as_ref()).ok() } else { None };
+    let fine =
+        if range.contains(given.as_ref()) { T::try_from(*given.as_ref()).ok() } else { None };
     fine.ok_or_else(|| {
         bad(given, format!("{}: {} to {} are possible", given.as_ref(), range.start(), range.end()))
     })

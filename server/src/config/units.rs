@@ -53,14 +53,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// Writes a size with the largest unit that divides it.
 pub fn format_size(bytes: u64) -> String {
-    let unit = SIZES[..4].iter().find(|(_, unit)| bytes > 0 && bytes % unit == 0);
+    let unit = SIZES[..4].iter().find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
     unit.map_or_else(|| format!("{bytes}B"), |(name, unit)| format!("{}{name}", bytes / unit))
 }
 
 /// Writes a duration with the largest unit that divides it.
 pub fn format_duration(duration: Duration) -> String {
     let ms = duration.as_millis() as u64;
-    let unit = TIMES.iter().rev().find(|(_, unit)| ms > 0 && ms % unit == 0);
+    let unit = TIMES.iter().rev().find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit));
     unit.map_or_else(|| "0".into(), |(name, unit)| format!("{}{name}", ms / unit))
 }
 
@@ -71,7 +71,10 @@ fn split(text: &str) -> (Option<u64>, &str) {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a text such as \"1MiB\" or \"90s\", or a whole number of at least 0")]
+#[serde(
+    untagged,
+    expecting = "a text such as \"1MiB\" or \"90s\", or a whole number of at least 0"
+)]
 enum Written {
     Number(u64),
     Text(String),
@@ -90,7 +93,9 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         match Written::deserialize(from)? {
             Written::Number(0) => Ok(Self(Duration::ZERO)),
-            Written::Number(number) => parse_duration(&number.to_string()).map(Self).map_err(D::Error::custom),
+            Written::Number(number) => {
+                parse_duration(&number.to_string()).map(Self).map_err(D::Error::custom)
+            }
             Written::Text(text) => parse_duration(&text).map(Self).map_err(D::Error::custom),
         }
     }

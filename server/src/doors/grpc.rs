@@ -1,11 +1,11 @@
 //! The gRPC door: one file per service or group of calls, and what they share.
 //!
-//! * [`records`]: the unary calls. [`batch`], [`scan`] (with [`cursor`]), [`pipeline`]: the others of
+//! * `records`: the unary calls. `batch`, `scan` (with `cursor`), `pipeline`: the others of
 //!   service Records.
-//! * [`admin`], [`cluster`]: the other services.
-//! * [`execute`]: one [`Request`](cairn_proto::v1::Request) of any kind, for all of them. [`in_flight`]: many at once.
-//! * [`request`], [`answer`]: between protobuf and the engine. [`status`]: failures as statuses. [`timeout`]: `grpc-timeout`.
-//! * [`connection`]: from an accepted socket to a call.
+//! * `admin`, `cluster`: the other services.
+//! * `execute`: one [`Request`](cairn_proto::v1::Request) of any kind, for all of them. `in_flight`: many at once.
+//! * `request`, `answer`: between protobuf and the engine. `status`: failures as statuses. `timeout`: `grpc-timeout`.
+//! * `connection`: from an accepted socket to a call. `lingering`: how a socket is closed.
 
 mod admin;
 mod answer;
@@ -15,6 +15,7 @@ pub(crate) mod connection;
 mod cursor;
 mod execute;
 mod in_flight;
+mod lingering;
 mod pipeline;
 mod records;
 mod request;

@@ -1,15 +1,14 @@
 //! A worker: one OS thread with one current-thread runtime, its own listener and its own ring.
 //!
 //! What a worker reads is served where it was read. Only a new connection may change workers, once, before anything is read from
-//! it: whoever accepts it gives it to the worker with the fewest, since the kernel spreads few connections badly.
+//! it: see [`accept`](super::accept).
 
 use std::{
     io,
     net::TcpListener,
     os::fd::{AsRawFd, RawFd},
-    sync::{Arc, atomic::Ordering::Relaxed, mpsc as std_mpsc},
+    sync::{Arc, mpsc as std_mpsc},
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use cairn_engine::device::reactor;
@@ -23,7 +22,11 @@ use tokio::{
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use super::{StartError, listen::Sockets};
+use super::{
+    StartError,
+    accept::{Connection, accept},
+    listen::Sockets,
+};
 use crate::{
     doors::{grpc::connection::Door, http},
     operations::Operations,
@@ -34,28 +37,8 @@ use crate::{
 const EVENT_INTERVAL: u32 = 31;
 /// Task polls between two looks at what other threads sent.
 const GLOBAL_QUEUE_INTERVAL: u32 = 31;
-/// How long accepting rests when the process is out of descriptors.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// The services that health checks may name; the empty name is the node.
 const HEALTH_NAMES: [&str; 4] = ["", "cairn.v1.Records", "cairn.v1.Admin", "cairn.v1.Cluster"];
-
-/// A connection on its way to its worker; counted until it is dropped.
-struct Connection {
-    stream: std::net::TcpStream,
-    counted: Counted,
-}
-
-struct Counted {
-    state: Arc<State>,
-    worker: usize,
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.state.connections.fetch_sub(1, Relaxed);
-        self.state.workers[self.worker].connections.fetch_sub(1, Relaxed);
-    }
-}
 
 struct Worker {
     index: usize,
@@ -64,7 +47,8 @@ struct Worker {
     /// Worker 0 serves HTTP too.
     http: Option<TcpListener>,
     health: HealthReporter,
-    health_service: tonic_health::pb::health_server::HealthServer<tonic_health::server::HealthService>,
+    health_service:
+        tonic_health::pb::health_server::HealthServer<tonic_health::server::HealthService>,
     /// To each worker, this one included.
     peers: Arc<[mpsc::UnboundedSender<Connection>]>,
     inbox: mpsc::UnboundedReceiver<Connection>,
@@ -114,9 +98,10 @@ pub fn start(state: &Arc<State>, sockets: Sockets) -> Result<Vec<JoinHandle<()>>
     Err(error)
 }
 
-fn health()
--> (HealthReporter, tonic_health::pb::health_server::HealthServer<tonic_health::server::HealthService>)
-{
+fn health() -> (
+    HealthReporter,
+    tonic_health::pb::health_server::HealthServer<tonic_health::server::HealthService>,
+) {
     let reporter = HealthReporter::new();
     let service = tonic_health::server::HealthService::from_health_reporter(reporter.clone());
     (reporter, tonic_health::pb::health_server::HealthServer::new(service))
@@ -169,7 +154,7 @@ impl Worker {
             serve_http(listener, Arc::clone(&state));
         }
         if leads {
-            self.report(ServingStatus::Serving).await;
+            report(&self.health, ServingStatus::Serving).await;
         }
         match tokio::net::TcpListener::from_std(self.listener) {
             Ok(listener) => {
@@ -188,20 +173,21 @@ impl Worker {
             }
         }
         if leads {
-            for name in HEALTH_NAMES {
-                self.health.set_service_status(name, ServingStatus::NotServing).await;
-            }
+            report(&self.health, ServingStatus::NotServing).await;
         }
         let all = async { while connections.join_next().await.is_some() {} };
         if time::timeout(state.limits.stop_timeout, all).await.is_err() {
-            tracing::warn!(worker = self.index, "calls were cut off: they took longer than stop-timeout");
+            tracing::warn!(
+                worker = self.index,
+                "calls were cut off: they took longer than stop-timeout"
+            );
         }
     }
+}
 
-    async fn report(&self, status: ServingStatus) {
-        for name in HEALTH_NAMES {
-            self.health.set_service_status(name, status).await;
-        }
+async fn report(health: &HealthReporter, status: ServingStatus) {
+    for name in HEALTH_NAMES {
+        health.set_service_status(name, status).await;
     }
 }
 
@@ -239,14 +225,7 @@ async fn reap(ring: AsyncFd<RingFd>) {
 
 fn serve_http(listener: TcpListener, state: Arc<State>) {
     match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => {
-            let server = axum::serve(listener, http::routes(state));
-            tokio::spawn(async move {
-                if let Err(error) = server.await {
-                    tracing::error!(%error, "the HTTP door failed");
-                }
-            });
-        }
+        Ok(listener) => drop(tokio::spawn(http::serve(listener, state))),
         Err(error) => tracing::error!(%error, "the HTTP door cannot listen"),
     }
 }
@@ -263,46 +242,4 @@ fn take(connections: &mut JoinSet<()>, door: &Door, connection: Connection) {
         }
         Err(error) => tracing::warn!(%error, "a connection was lost"),
     }
-}
-
-/// Accepts connections until the node stops, and hands each to the worker with the fewest.
-async fn accept(
-    listener: tokio::net::TcpListener,
-    state: Arc<State>,
-    peers: Arc<[mpsc::UnboundedSender<Connection>]>,
-) {
-    let stopped = state.stopped();
-    tokio::pin!(stopped);
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = &mut stopped => return,
-            accepted = listener.accept() => accepted,
-        };
-        let stream = match accepted.and_then(|(stream, _)| prepare_stream(stream)) {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "accepting a connection failed");
-                time::sleep(ACCEPT_REST).await;
-                continue;
-            }
-        };
-        if state.connections.fetch_add(1, Relaxed) >= state.limits.connections {
-            state.connections.fetch_sub(1, Relaxed);
-            state.refused_connections.fetch_add(1, Relaxed);
-            tracing::debug!("a connection was refused: there are as many as limits.connections");
-            continue;
-        }
-        let count = |index: &usize| state.workers[*index].connections.load(Relaxed);
-        let worker = (0..peers.len()).min_by_key(count).unwrap_or(0);
-        state.workers[worker].connections.fetch_add(1, Relaxed);
-        let counted = Counted { state: Arc::clone(&state), worker };
-        // An error says that the worker has stopped, and the connection is closed.
-        let _ = peers[worker].send(Connection { stream, counted });
-    }
-}
-
-fn prepare_stream(stream: TcpStream) -> io::Result<std::net::TcpStream> {
-    stream.set_nodelay(true)?;
-    stream.into_std()
 }

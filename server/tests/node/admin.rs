@@ -62,7 +62,10 @@ async fn settings_change_at_run_time() {
     let mut admin = AdminClient::new(node.channel().await);
     let set = |settings: &[(&str, &str)]| SetConfigRequest {
         namespace: "test".into(),
-        settings: settings.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<HashMap<_, _>>(),
+        settings: settings
+            .iter()
+            .map(|(k, v)| (k.to_string(), v.to_string()))
+            .collect::<HashMap<_, _>>(),
     };
     for bad in [("default-ttl", "soon"), ("max-used-pct", "0"), ("durability", "buffer")] {
         let request = set(&[("default-ttl", "1d"), bad]);
@@ -124,7 +127,8 @@ async fn reflection_lists_the_services() {
     let answer = answers.into_inner().message().await.unwrap().unwrap().message_response;
     let Some(MessageResponse::ListServicesResponse(list)) = answer else { panic!("{answer:?}") };
     let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
-    for name in ["cairn.v1.Records", "cairn.v1.Admin", "cairn.v1.Cluster", "grpc.health.v1.Health"] {
+    for name in ["cairn.v1.Records", "cairn.v1.Admin", "cairn.v1.Cluster", "grpc.health.v1.Health"]
+    {
         assert!(names.contains(&name), "{name} is not in {names:?}");
     }
 }

@@ -23,17 +23,19 @@ async fn answers_stand_in_order() {
     let puts = (0..count).map(|i| any(Kind::Put(put(&format!("k{i}"), vec![int("i", i)]))));
     let answer = client.batch(BatchRequest { requests: puts.collect() }).await.unwrap();
     assert_eq!(answer.into_inner().responses.len(), count as usize);
-    let mut gets: Vec<_> =
-        (0..count).map(|i| any(Kind::Get(get(&format!("k{i}"))))).collect();
+    let mut gets: Vec<_> = (0..count).map(|i| any(Kind::Get(get(&format!("k{i}"))))).collect();
     gets[7] = any(Kind::Get(get("none")));
     gets[8] = Request::default();
     gets[9] = any(Kind::Delete(DeleteRequest { key: key("none"), policy: None }));
     gets[10] = any(Kind::Exists(exists("none")));
-    let responses = client.batch(BatchRequest { requests: gets }).await.unwrap().into_inner().responses;
+    let responses =
+        client.batch(BatchRequest { requests: gets }).await.unwrap().into_inner().responses;
     assert_eq!(failed(&responses[7]), Code::NotFound);
     assert_eq!(failed(&responses[8]), Code::Invalid);
     assert_eq!(failed(&responses[9]), Code::NotFound);
-    assert!(matches!(&responses[10].response, Some(Answer::Exists(answer)) if answer.metadata.is_none()));
+    assert!(
+        matches!(&responses[10].response, Some(Answer::Exists(answer)) if answer.metadata.is_none())
+    );
     for (i, response) in responses.iter().enumerate().skip(11) {
         let Some(Answer::Get(answer)) = &response.response else { panic!("{i}: {response:?}") };
         assert_eq!(answer.record.as_ref().unwrap().bins, [int("i", i as i64)]);

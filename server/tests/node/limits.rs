@@ -3,17 +3,15 @@
 use std::time::Duration;
 
 use cairn_proto::v1::{
-    BatchRequest, Code, OperateRequest, Operation, PipelineRequest, PutResponse, Request as AnyRequest,
-    operation::Operation as Op, request::Request as Kind,
+    BatchRequest, Code, OperateRequest, Operation, PipelineRequest, PutResponse,
+    Request as AnyRequest, operation::Operation as Op, request::Request as Kind,
 };
 use futures::{StreamExt, stream};
-use http_body_util::{BodyExt, Full};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tonic::{Request, Status, body::Body, transport::Channel};
-use tower::Service;
+use tonic::{Request, transport::Channel};
 
 use crate::support::*;
 
@@ -40,9 +38,8 @@ async fn messages_are_bounded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_huge_length_is_refused_at_once() {
     let node = TestNode::start();
-    let mut channel = node.channel().await;
     let front = [&[0u8][..], &(1u32 << 30).to_be_bytes(), b"x"].concat();
-    let status = raw(&mut channel, front).await;
+    let status = raw(&node, "Put", &[], front).await;
     assert_eq!(code::<PutResponse>(Err(status)), Code::Limit);
     still_serves(&node).await;
 }
@@ -51,23 +48,9 @@ async fn a_huge_length_is_refused_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nonsense_is_refused() {
     let node = TestNode::start();
-    let mut channel = node.channel().await;
-    let nonsense = [&[0u8][..], &3u32.to_be_bytes(), b"\xff\xff\xff"].concat();
-    let status = raw(&mut channel, nonsense).await;
+    let status = raw(&node, "Put", &[], framed(b"\xff\xff\xff")).await;
     assert_eq!(code::<PutResponse>(Err(status)), Code::Invalid);
     still_serves(&node).await;
-}
-
-/// Sends `body` to Put as it is, and answers the status.
-async fn raw(channel: &mut Channel, body: Vec<u8>) -> Status {
-    let request = http::Request::post("/cairn.v1.Records/Put")
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(Body::new(Full::new(body.into()).map_err(|never| match never {})))
-        .unwrap();
-    futures::future::poll_fn(|context| channel.poll_ready(context)).await.unwrap();
-    let response = channel.call(request).await.unwrap();
-    Status::from_header_map(response.headers()).unwrap()
 }
 
 /// Counts are bounded: requests of a batch, items of a pipeline message, operations on a record.
@@ -151,4 +134,24 @@ async fn silence_is_bounded() {
         assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0);
     }
     still_serves(&node).await;
+}
+
+/// A worker with as many operations in flight as it may refuses unary calls in a way that is safe to retry; a pipeline goes on
+/// one by one.
+#[tokio::test(flavor = "multi_thread")]
+async fn operations_in_flight_are_bounded() {
+    let node = TestNode::with(|config| config.limits.worker_in_flight = 0);
+    let mut client = node.records().await;
+    let status = client.put(put("k", vec![int("a", 1)])).await.unwrap_err();
+    let failure = failure(&status);
+    assert_eq!(failure.code(), Code::Overloaded);
+    assert!(failure.retryable && !failure.in_doubt);
+    let item = |id| item(id, Kind::Put(put(&format!("k{id}"), vec![int("a", 1)])));
+    let message = PipelineRequest { items: (0..100).map(item).collect() };
+    let mut answers = client.pipeline(stream::iter([message])).await.unwrap().into_inner();
+    let mut count = 0;
+    while let Some(message) = answers.next().await {
+        count += message.unwrap().answers.len();
+    }
+    assert_eq!(count, 100);
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use cairn_proto::v1::{
-    BatchRequest, Code, Record, ScanRequest, ScanResponse, key::UserKey, records_client::RecordsClient,
-    request::Request as Kind,
+    BatchRequest, Code, Record, ScanRequest, ScanResponse, key::UserKey,
+    records_client::RecordsClient, request::Request as Kind,
 };
 use tonic::transport::Channel;
 
@@ -16,7 +16,9 @@ async fn filled() -> (TestNode, RecordsClient<Channel>) {
     let node = TestNode::start();
     let mut client = node.records().await;
     for chunk in (0..COUNT).collect::<Vec<_>>().chunks(1000) {
-        let put = |i: &usize| any(Kind::Put(put(&format!("k{i}"), vec![int("i", *i as i64), text("t", "x")])));
+        let put = |i: &usize| {
+            any(Kind::Put(put(&format!("k{i}"), vec![int("i", *i as i64), text("t", "x")])))
+        };
         let requests = chunk.iter().map(put).collect();
         client.batch(BatchRequest { requests }).await.unwrap();
     }

@@ -1,13 +1,17 @@
 //! A node on a temporary file, and short ways to say keys, values and requests.
 
+use bytes::Bytes;
 use cairn_engine::DeviceConfig;
 use cairn_proto::v1::{
     self, Bin, Code, Failure, Key, Value, WritePolicy, key::UserKey, records_client::RecordsClient,
     request, value::Kind,
 };
 use cairn_server::{Addresses, Config, Node, Options};
+use http_body_util::Full;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tonic::{Status, transport::Channel};
 
 /// A node, and the directory its data is in.
@@ -122,6 +126,30 @@ pub fn any(request: request::Request) -> v1::Request {
 
 pub fn item(id: u64, request: request::Request) -> v1::PipelineItem {
     v1::PipelineItem { id, request: Some(any(request)), deadline_ms: 0 }
+}
+
+/// Calls `method` of service Records with a body and headers as they are, past everything that a gRPC client would do to them,
+/// and answers the status it failed with.
+pub async fn raw(node: &TestNode, method: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Status {
+    let stream = TcpStream::connect(node.addresses().grpc).await.unwrap();
+    let io = TokioIo::new(stream);
+    let connection = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await;
+    let (mut sender, connection) = connection.unwrap();
+    let connection = tokio::spawn(connection);
+    let uri = format!("http://{}/cairn.v1.Records/{method}", node.addresses().grpc);
+    let mut request = http::Request::post(uri).header("content-type", "application/grpc");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response =
+        sender.send_request(request.body(Full::<Bytes>::from(body)).unwrap()).await.unwrap();
+    connection.abort();
+    Status::from_header_map(response.headers()).expect("the call failed")
+}
+
+/// A message with its five bytes in front.
+pub fn framed(message: &[u8]) -> Vec<u8> {
+    [&[0u8][..], &(message.len() as u32).to_be_bytes(), message].concat()
 }
 
 /// The Failure in a status's details, which every failed call must have.

@@ -28,7 +28,8 @@ enum Action {
 /// Loads a configuration.
 pub fn load(file: &Path) -> Result<Config> {
     Config::load(file).map_err(|error| {
-        Failure::new(error.to_string()).next("`cairn config default` prints every setting with its meaning")
+        Failure::new(error.to_string())
+            .next("`cairn config default` prints every setting with its meaning")
     })
 }
 
@@ -38,7 +39,8 @@ impl Args {
         match self.action {
             Action::Check { file } => {
                 let config = load(&file)?;
-                let names: Vec<_> = config.namespaces.iter().map(|one| one.engine.name.as_str()).collect();
+                let names: Vec<_> =
+                    config.namespaces.iter().map(|one| one.engine.name.as_str()).collect();
                 println!("{}: fine; namespaces: {}", file.display(), names.join(", "));
             }
             Action::Default => print!("{}", Config::default_toml()),

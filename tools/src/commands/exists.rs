@@ -37,7 +37,11 @@ impl Args {
                 return Err(Failure::new(format!("{key}: no such record")));
             };
             if self.output.output == Output::Table {
-                println!("{key}: generation {}, {}", metadata.generation, output::expiry(&metadata));
+                println!(
+                    "{key}: generation {}, {}",
+                    metadata.generation,
+                    output::expiry(&metadata)
+                );
             }
             Ok(())
         })

@@ -14,8 +14,10 @@ use crate::{
 
 /// The arguments of `cairn put`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "VALUE is JSON where it reads as JSON (42, 4.2, true, null, \"text\", [..], {..}, {\"$bytes\": \"base64\"}), \
-    and text otherwise. null removes the bin. To write the text 42, quote it for JSON: 'n=\"42\"'.")]
+#[command(
+    after_help = "VALUE is JSON where it reads as JSON (42, 4.2, true, null, \"text\", [..], {..}, {\"$bytes\": \"base64\"}), \
+    and text otherwise. null removes the bin. To write the text 42, quote it for JSON: 'n=\"42\"'."
+)]
 pub struct Args {
     #[command(flatten)]
     key: KeyArg,
@@ -112,7 +114,11 @@ impl Args {
                     "ttl": output::seconds_left(&written).unwrap_or(0),
                 })),
                 Output::Table => {
-                    println!("{key}: generation {}, {}", written.generation, output::expiry(&written));
+                    println!(
+                        "{key}: generation {}, {}",
+                        written.generation,
+                        output::expiry(&written)
+                    );
                     Ok(())
                 }
             }

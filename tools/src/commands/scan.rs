@@ -141,7 +141,8 @@ fn row(key: &Key, record: &Record) -> [String; 4] {
         let space = if bins.is_empty() { "" } else { " " };
         bins.push_str(&format!("{space}{name}={value}"));
     }
-    let expires = output::seconds_left(&record.metadata)
-        .map_or("never".into(), |left| crate::units::duration(std::time::Duration::from_secs(left)));
+    let expires = output::seconds_left(&record.metadata).map_or("never".into(), |left| {
+        crate::units::duration(std::time::Duration::from_secs(left))
+    });
     [key.to_string(), record.generation().to_string(), expires, bins]
 }

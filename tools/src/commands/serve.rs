@@ -7,8 +7,8 @@ use std::{
 };
 
 use cairn_engine::{Progress, device::IoChoice};
-use cairn_server::{Config, LogFormat, Node, Options, OpenProgress, StartError};
-use clap::ValueEnum;
+use cairn_server::{Config, LogFormat, Node, OpenProgress, Options, StartError};
+use clap::{ArgGroup, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -19,9 +19,10 @@ use crate::{
 
 /// The arguments of `cairn serve`.
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("source").required(true).args(["dev", "config"]))]
 pub struct Args {
     /// A node for trying things out: namespace "test" on a file, loopback only, no configuration
-    #[arg(long, required_unless_present = "config", conflicts_with = "config")]
+    #[arg(long)]
     dev: bool,
     /// The node's configuration, TOML; `cairn config default` prints one
     #[arg(long, value_name = "FILE")]
@@ -100,7 +101,9 @@ async fn run(config: Config, options: Options) -> Result {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    eprintln!("stopping: finishing what is in flight and saving the index; once more to leave at once");
+    eprintln!(
+        "stopping: finishing what is in flight and saving the index; once more to leave at once"
+    );
     let stopping = tokio::task::spawn_blocking(move || node.stop());
     tokio::select! {
         stopped = stopping => stopped.doing("stopping the node")?.map_err(|error| {
@@ -129,7 +132,11 @@ fn progress() -> OpenProgress {
         }
         let percent = units::percent(step.done, step.total);
         let seconds = step.elapsed.as_secs_f64();
-        let left = if step.done == 0 { 0.0 } else { seconds * (step.total - step.done.min(step.total)) as f64 / step.done as f64 };
+        let left = if step.done == 0 {
+            0.0
+        } else {
+            seconds * (step.total - step.done.min(step.total)) as f64 / step.done as f64
+        };
         let rate = (step.records as f64 / seconds.max(1e-3)) as u64;
         let end = if step.done >= step.total { "\n" } else { "\r" };
         eprint!(

@@ -58,8 +58,16 @@ fn print_node(node: &Node) {
 }
 
 fn print_namespaces(namespaces: &[(Namespace, Vec<Set>)]) {
-    let header =
-        ["namespace", "records", "tombstones", "index", "in use", "blocks used", "acknowledges", "last start"];
+    let header = [
+        "namespace",
+        "records",
+        "tombstones",
+        "index",
+        "in use",
+        "blocks used",
+        "acknowledges",
+        "last start",
+    ];
     let mut table = output::table(&header);
     for (namespace, _) in namespaces {
         let stats = &namespace.stats;
@@ -67,9 +75,9 @@ fn print_namespaces(namespaces: &[(Namespace, Vec<Set>)]) {
             namespace.name.clone(),
             units::count(stats.records),
             units::count(stats.tombstones),
-            format!("{} ({})", units::size(stats.index_bytes), per_record(stats)),
+            index(stats),
             units::size(stats.in_use_bytes),
-            output::bar(units::percent(stats.total_blocks - stats.free_blocks.min(stats.total_blocks), stats.total_blocks), 10),
+            output::bar(used(stats.total_blocks, stats.free_blocks), 10),
             format!("{}, {}", namespace.commit_level, namespace.durability),
             format!("{} in {}", namespace.start_kind, units::duration(namespace.start)),
         ]);
@@ -80,10 +88,14 @@ fn print_namespaces(namespaces: &[(Namespace, Vec<Set>)]) {
     }
 }
 
-fn per_record(stats: &Stats) -> String {
-    match stats.records + stats.tombstones + stats.expired {
-        0 => "-".into(),
-        records => format!("{:.1} B/record", stats.index_bytes as f64 / records as f64),
+/// The index' size, and for each record where there are enough of them to say.
+fn index(stats: &Stats) -> String {
+    let (bytes, records) = (stats.index_bytes, stats.records + stats.tombstones + stats.expired);
+    match records {
+        0..10_000 => units::size(bytes),
+        records => {
+            format!("{} ({:.1} B/record)", units::size(bytes), bytes as f64 / records as f64)
+        }
     }
 }
 
@@ -109,17 +121,22 @@ fn print_traffic(name: &str, stats: &Stats) {
     }
 }
 
+/// The share of blocks that are not free, in per cent.
+fn used(total: u64, free: u64) -> f64 {
+    units::percent(total.saturating_sub(free), total)
+}
+
 fn print_devices(namespaces: &[(Namespace, Vec<Set>)]) {
-    let mut table = output::table(&["device", "namespace", "size", "sector", "blocks used", "live", "state"]);
+    let mut table =
+        output::table(&["device", "namespace", "size", "sector", "blocks used", "live", "state"]);
     for (namespace, _) in namespaces {
         for device in &namespace.devices {
-            let used = device.total_blocks - device.free_blocks.min(device.total_blocks);
             table.add_row([
                 device.path.clone(),
                 namespace.name.clone(),
                 units::size(device.size_bytes),
                 units::size(device.sector_bytes.into()),
-                output::bar(units::percent(used, device.total_blocks), 10),
+                output::bar(used(device.total_blocks, device.free_blocks), 10),
                 output::bar(units::percent(device.in_use_bytes, device.size_bytes), 10),
                 device.state.clone(),
             ]);
@@ -143,7 +160,8 @@ fn print_sets(namespaces: &[(Namespace, Vec<Set>)]) {
 }
 
 fn to_json(node: &Node, namespaces: &[(Namespace, Vec<Set>)]) -> serde_json::Value {
-    let namespaces: Vec<_> = namespaces.iter().map(|(namespace, sets)| namespace_json(namespace, sets)).collect();
+    let namespaces: Vec<_> =
+        namespaces.iter().map(|(namespace, sets)| namespace_json(namespace, sets)).collect();
     json!({
         "name": node.name,
         "version": node.version,

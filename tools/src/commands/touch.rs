@@ -37,7 +37,11 @@ impl Args {
                     "ttl": output::seconds_left(&touched).unwrap_or(0),
                 })),
                 Output::Table => {
-                    println!("{key}: generation {}, {}", touched.generation, output::expiry(&touched));
+                    println!(
+                        "{key}: generation {}, {}",
+                        touched.generation,
+                        output::expiry(&touched)
+                    );
                     Ok(())
                 }
             }

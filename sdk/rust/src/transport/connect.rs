@@ -35,14 +35,18 @@ impl Target {
     pub fn new(address: &str, settings: &Settings) -> Result<Self, Error> {
         let bare = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
         let invalid = |why: &str| {
-            let message = format!("{address:?} is not an address ({why}); write it as host:port, as in 127.0.0.1:7400");
+            let message = format!(
+                "{address:?} is not an address ({why}); write it as host:port, as in 127.0.0.1:7400"
+            );
             Error::new(Code::Invalid, message)
         };
         if bare.contains("://") || !bare.contains(':') {
             return Err(invalid("the port is missing, or it is no http URL"));
         }
         let endpoint = Endpoint::from_shared(format!("http://{bare}"))
-            .and_then(|endpoint| endpoint.user_agent(concat!("cairn-sdk/", env!("CARGO_PKG_VERSION"))))
+            .and_then(|endpoint| {
+                endpoint.user_agent(concat!("cairn-sdk/", env!("CARGO_PKG_VERSION")))
+            })
             .map_err(|error| invalid(&error.to_string()))?
             .connect_timeout(settings.connect_timeout)
             .tcp_nodelay(true)

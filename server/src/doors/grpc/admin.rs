@@ -5,9 +5,9 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use cairn_engine::{DeviceStats, Namespace, NamespaceConfig, StartKind, Stats};
 use cairn_proto::v1::{
     DeviceInfo, GetConfigRequest, GetConfigResponse, GetNodeRequest, GetNodeResponse,
-    ListNamespacesRequest, ListNamespacesResponse, ListSetsRequest, ListSetsResponse, NamespaceInfo,
-    NamespaceStats, SetConfigRequest, SetConfigResponse, SetInfo, TruncateRequest, TruncateResponse,
-    admin_server,
+    ListNamespacesRequest, ListNamespacesResponse, ListSetsRequest, ListSetsResponse,
+    NamespaceInfo, NamespaceStats, SetConfigRequest, SetConfigResponse, SetInfo, TruncateRequest,
+    TruncateResponse, admin_server,
 };
 use tonic::{Request, Response, Status};
 

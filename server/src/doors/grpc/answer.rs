@@ -44,10 +44,7 @@ impl From<Malformed> for Problem {
 
 /// Metadata.
 pub fn metadata(metadata: Metadata) -> v1::Metadata {
-    v1::Metadata {
-        generation: metadata.generation.into(),
-        void_time_ms: metadata.void_time.0,
-    }
+    v1::Metadata { generation: metadata.generation.into(), void_time_ms: metadata.void_time.0 }
 }
 
 /// A record, without its key.
@@ -115,7 +112,8 @@ fn value_ref(value: ValueRef<'_>) -> Result<v1::Value, Malformed> {
 
 /// The bins that `operate` read.
 pub fn bins(bins: Vec<(Box<str>, Value)>) -> Vec<v1::Bin> {
-    let bin = |(name, value): (Box<str>, Value)| v1::Bin { name: name.into(), value: Some(owned(value)) };
+    let bin =
+        |(name, value): (Box<str>, Value)| v1::Bin { name: name.into(), value: Some(owned(value)) };
     bins.into_iter().map(bin).collect()
 }
 
@@ -131,7 +129,8 @@ fn owned(value: Value) -> v1::Value {
             Some(Kind::List(v1::List { values: values.into_iter().map(owned).collect() }))
         }
         Value::Map(pairs) => {
-            let entry = |(key, value)| v1::MapEntry { key: Some(owned(key)), value: Some(owned(value)) };
+            let entry =
+                |(key, value)| v1::MapEntry { key: Some(owned(key)), value: Some(owned(value)) };
             Some(Kind::Map(v1::Map { entries: pairs.into_iter().map(entry).collect() }))
         }
     };

@@ -8,7 +8,7 @@ use prost::Message;
 use super::{execute, in_flight::InFlight};
 use crate::{
     codes::Problem,
-    limits::{BATCH_IN_FLIGHT, STARTS_PER_TURN},
+    limits::{BATCH_READS, BATCH_WRITES, STARTS_PER_TURN},
     operations::Operations,
 };
 
@@ -33,11 +33,12 @@ pub async fn batch(
         in_flight: InFlight::new(Arc::clone(operations)),
         deadline,
     };
-    let mut waiting = requests.into_iter().enumerate();
+    let mut waiting = requests.into_iter().enumerate().peekable();
     let mut started = 0;
     loop {
-        while batch.in_flight.has_room(BATCH_IN_FLIGHT) {
-            let Some((index, request)) = waiting.next() else { break };
+        while let Some((index, request)) =
+            waiting.next_if(|(_, request)| batch.in_flight.has_room(at_once(request)))
+        {
             batch.start(index, request);
             started += 1;
             if started % STARTS_PER_TURN == 0 {
@@ -46,9 +47,17 @@ pub async fn batch(
         }
         match poll_fn(|context| batch.in_flight.poll_next(context)).await {
             Some((index, answer)) => batch.keep(index as usize, answer),
-            None if waiting.len() == 0 => return Ok(batch.answers),
+            None if waiting.peek().is_none() => return Ok(batch.answers),
             None => {}
         }
+    }
+}
+
+/// How many may be in flight when this one is added.
+fn at_once(request: &v1::Request) -> usize {
+    match execute::kind(request) {
+        Some(kind) if kind.writes() => BATCH_WRITES,
+        _ => BATCH_READS,
     }
 }
 
@@ -93,5 +102,8 @@ impl Batch {
 }
 
 fn too_large() -> Problem {
-    Problem::Limit("the batch's answer would be larger than a message may be: ask for fewer records at once".into())
+    Problem::Limit(
+        "the batch's answer would be larger than a message may be: ask for fewer records at once"
+            .into(),
+    )
 }

@@ -7,9 +7,7 @@ use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Durati
 
 use cairn_proto::{
     DESCRIPTORS,
-    v1::{
-        admin_server::AdminServer, cluster_server::ClusterServer, records_server::RecordsServer,
-    },
+    v1::{admin_server::AdminServer, cluster_server::ClusterServer, records_server::RecordsServer},
 };
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
@@ -22,6 +20,7 @@ use tower::Service;
 use super::{
     admin::Admin,
     cluster::Cluster,
+    lingering::Lingering,
     records::Records,
     status::{CODE_KEY, from_protocol},
 };
@@ -81,7 +80,7 @@ impl Door {
         }
         let stopped = self.operations.state.stopped();
         let service = service_fn(|request| self.call(request));
-        let connection = self.http2.serve_connection(TokioIo::new(stream), service);
+        let connection = self.http2.serve_connection(TokioIo::new(Lingering::new(stream)), service);
         let (mut connection, mut stopped) = (pin!(connection), pin!(stopped));
         let result = tokio::select! {
             result = connection.as_mut() => result,

@@ -41,7 +41,8 @@ impl Cursor {
         match cursor.filter(|cursor| cursor.partition <= partitions) {
             Some(cursor) => Ok(Some(cursor)),
             None => Err(Problem::Invalid(
-                "the cursor is not one of a scan over this namespace, set and these partitions".into(),
+                "the cursor is not one of a scan over this namespace, set and these partitions"
+                    .into(),
             )),
         }
     }

@@ -40,10 +40,7 @@ pub fn response(result: Result<Answers, Problem>) -> Response {
 }
 
 /// Reads a record.
-pub async fn get(
-    operations: &Operations,
-    request: v1::GetRequest,
-) -> Result<GetResponse, Problem> {
+pub async fn get(operations: &Operations, request: v1::GetRequest) -> Result<GetResponse, Problem> {
     let (namespace, key) = request::key(request.key)?;
     let policy = request::read_policy(request.policy)?;
     let record = operations.get(&namespace, &key, &policy).await?;
@@ -52,10 +49,7 @@ pub async fn get(
 }
 
 /// Writes bins.
-pub async fn put(
-    operations: &Operations,
-    request: v1::PutRequest,
-) -> Result<PutResponse, Problem> {
+pub async fn put(operations: &Operations, request: v1::PutRequest) -> Result<PutResponse, Problem> {
     let (namespace, key) = request::key(request.key)?;
     let policy = request::write_policy(request.policy)?;
     let bins = request::bins(request.bins)?;

@@ -74,11 +74,6 @@ impl InFlight {
         }
     }
 
-    /// How many run, those with a passed deadline included.
-    pub fn len(&self) -> usize {
-        self.running.len()
-    }
-
     /// Whether nothing runs and no answer waits to be taken.
     pub fn is_empty(&self) -> bool {
         self.running.is_empty() && self.expired.is_empty()
@@ -105,15 +100,18 @@ impl InFlight {
             return Some(execute::response(Err(Problem::Invalid("the request is empty".into()))));
         };
         let operations = Arc::clone(&self.operations);
-        let mut execution: Execution =
-            Box::pin(async move { execute::any(&operations, request).await });
+        let execution = Box::pin(async move { execute::any(&operations, request).await });
+        self.begin(Running { id, kind, started: now, deadline, answered: false, execution })
+    }
+
+    fn begin(&mut self, mut running: Running) -> Option<Response> {
         // Whoever would be woken by this poll is polled again when it enters the set.
         let mut context = Context::from_waker(Waker::noop());
-        if let Poll::Ready(result) = execution.as_mut().poll(&mut context) {
-            return Some(self.answer(kind, now, result));
+        if let Poll::Ready(result) = running.execution.as_mut().poll(&mut context) {
+            return Some(self.answer(running.kind, running.started, result));
         }
         self.operations.metrics.in_flight.fetch_add(1, Relaxed);
-        let running = Running { id, kind, started: now, deadline, answered: false, execution };
+        let deadline = running.deadline;
         self.running.push(running);
         if self.armed.is_none_or(|armed| deadline < armed) {
             self.arm(deadline);
@@ -191,5 +189,82 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.operations.metrics.in_flight.fetch_sub(self.running.len(), Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, path::Path, time::Duration};
+
+    use cairn_engine::device::{IoEngine, IoKind};
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::{config::Config, state::State};
+
+    fn none() -> InFlight {
+        let io = IoEngine { kind: IoKind::Pool, reason: String::new() };
+        let state = State::new(Config::dev(Path::new("unused")), io, Vec::new(), 1);
+        let metrics = Arc::clone(&state.workers[0]);
+        InFlight::new(Arc::new(Operations { state: Arc::new(state), metrics }))
+    }
+
+    /// A request that is done when the sender says so.
+    fn running(id: u64, kind: Kind, time: Duration) -> (Running, oneshot::Sender<Answers>) {
+        let (end, ended) = oneshot::channel();
+        let execution = Box::pin(async { ended.await.map_err(|_| Problem::NotFound) });
+        let started = Instant::now();
+        let deadline = started + time;
+        (Running { id, kind, started, deadline, answered: false, execution }, end)
+    }
+
+    async fn next(in_flight: &mut InFlight) -> Option<(u64, Answers)> {
+        let done = poll_fn(|context| in_flight.poll_next(context)).await;
+        done.map(|(id, answer)| (id, answer.response.unwrap()))
+    }
+
+    /// Requests whose deadline passes are answered then, once, a write in doubt and a read not; they keep their place until they
+    /// end, and others are not touched.
+    #[tokio::test]
+    async fn deadlines_answer_and_keep_the_place() {
+        let mut in_flight = none();
+        let (soon, late) = (Duration::from_millis(5), Duration::from_secs(3600));
+        let mut ends = Vec::new();
+        for (id, kind, time) in [(1, Kind::Get, late), (2, Kind::Put, soon), (3, Kind::Get, soon)] {
+            let (running, end) = running(id, kind, time);
+            assert!(in_flight.begin(running).is_none());
+            ends.push(end);
+        }
+        let mut failed = Vec::new();
+        for _ in 0..2 {
+            match next(&mut in_flight).await {
+                Some((id, Answers::Failure(failure))) => {
+                    assert_eq!(failure.code(), Code::Deadline);
+                    failed.push((id, failure.in_doubt));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        failed.sort_unstable();
+        assert_eq!(failed, [(2, true), (3, false)]);
+        assert!(in_flight.has_room(4) && !in_flight.has_room(3));
+        for end in ends {
+            end.send(Answers::Delete(v1::DeleteResponse {})).unwrap();
+        }
+        assert!(matches!(next(&mut in_flight).await, Some((1, Answers::Delete(_)))));
+        assert!(next(&mut in_flight).await.is_none());
+        assert_eq!(in_flight.operations.metrics.in_flight.load(Relaxed), 0);
+    }
+
+    /// What is dropped unfinished is no longer counted as in flight.
+    #[tokio::test]
+    async fn dropped_is_not_in_flight() {
+        let mut in_flight = none();
+        let metrics = Arc::clone(&in_flight.operations.metrics);
+        let (running, _end) = running(1, Kind::Put, Duration::from_secs(3600));
+        assert!(in_flight.begin(running).is_none());
+        assert_eq!(metrics.in_flight.load(Relaxed), 1);
+        drop(in_flight);
+        assert_eq!(metrics.in_flight.load(Relaxed), 0);
     }
 }

@@ -25,7 +25,10 @@ use super::{
 };
 use crate::{
     codes::Problem,
-    limits::{ANSWER_BYTES, ANSWER_BYTES_HELD, ANSWERS_HELD, ANSWERS_PER_MESSAGE, STARTS_PER_TURN},
+    limits::{
+        ANSWER_BYTES, ANSWER_BYTES_HELD, ANSWERS_HELD, ANSWERS_PER_MESSAGE, IN_FLIGHT_MIN,
+        READ_BYTES_IN_FLIGHT, STARTS_PER_TURN,
+    },
     operations::Operations,
 };
 
@@ -53,6 +56,8 @@ struct Driver<R> {
     in_flight: InFlight,
     ready: Vec<PipelineAnswer>,
     ready_bytes: usize,
+    /// Bytes of an answer, as a moving average over about 16.
+    answer_bytes: usize,
 }
 
 impl<R> Driver<R>
@@ -70,6 +75,7 @@ where
             arrived: Instant::now(),
             ready: Vec::new(),
             ready_bytes: 0,
+            answer_bytes: 0,
         }
     }
 
@@ -106,7 +112,7 @@ where
                 break;
             }
         }
-        if self.in_flight.len() > 0 {
+        if !self.in_flight.is_empty() {
             // A busy worker seldom parks, and what was queued should be on its way to the device by now.
             reactor::turn();
         }
@@ -127,7 +133,13 @@ where
     fn may_start(&self) -> bool {
         self.ready_bytes < ANSWER_BYTES_HELD
             && self.ready.len() < ANSWERS_HELD
-            && self.in_flight.has_room(self.operations.state.limits.stream_in_flight)
+            && self.in_flight.has_room(self.at_once())
+    }
+
+    /// How many may be in flight: fewer when answers are large, since each waits in memory.
+    fn at_once(&self) -> usize {
+        let by_bytes = READ_BYTES_IN_FLIGHT / self.answer_bytes.max(1);
+        self.operations.state.limits.stream_in_flight.min(by_bytes.max(IN_FLIGHT_MIN))
     }
 
     /// Reads a message when all items of the last one are started. Whether it did.
@@ -138,7 +150,8 @@ where
         let Poll::Ready(message) = self.requests.poll_next_unpin(context) else { return false };
         match message {
             Some(Ok(message)) => {
-                let (count, max) = (message.items.len(), self.operations.state.limits.pipeline_items);
+                let (count, max) =
+                    (message.items.len(), self.operations.state.limits.pipeline_items);
                 if count > max {
                     let what = format!("a message of {count} items; at most {max} are allowed");
                     self.end(Err(status(&Problem::Limit(what.into()))));
@@ -191,12 +204,18 @@ where
     }
 
     fn keep(&mut self, id: u64, answer: Response) {
-        self.ready_bytes += answer.encoded_len();
+        let bytes = answer.encoded_len();
+        self.ready_bytes += bytes;
+        self.answer_bytes = (self.answer_bytes * 15 + bytes) / 16;
         self.ready.push(PipelineAnswer { id, response: Some(answer) });
     }
 
     /// Sends what is ready, as far as the client takes it. Whether it sent any; an error when the client is gone.
-    fn poll_send(&mut self, context: &mut Context<'_>, answers: &mut Answers) -> Result<bool, Gone> {
+    fn poll_send(
+        &mut self,
+        context: &mut Context<'_>,
+        answers: &mut Answers,
+    ) -> Result<bool, Gone> {
         let mut sent = false;
         while !self.ready.is_empty() {
             match answers.poll_ready(context) {

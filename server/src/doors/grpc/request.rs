@@ -76,7 +76,9 @@ pub fn operations(operations: Vec<v1::Operation>) -> Result<Vec<Operation>, Prob
     }
     if operations.len() > OPERATIONS_MAX {
         let (count, max) = (operations.len(), OPERATIONS_MAX);
-        return Err(Problem::Limit(format!("{count} operations; at most {max} are allowed").into()));
+        return Err(Problem::Limit(
+            format!("{count} operations; at most {max} are allowed").into(),
+        ));
     }
     let one = |operation: v1::Operation| {
         let operation = operation.operation.ok_or_else(|| invalid("an operation is empty"))?;
@@ -124,7 +126,8 @@ pub fn write_policy(policy: Option<v1::WritePolicy>) -> Result<WritePolicy, Prob
             return Err(invalid("generation_equal and generation_greater exclude each other"));
         }
     };
-    let level = v1::CommitLevel::try_from(policy.commit_level).map_err(|_| unknown("commit_level"))?;
+    let level =
+        v1::CommitLevel::try_from(policy.commit_level).map_err(|_| unknown("commit_level"))?;
     let durable = v1::Durability::try_from(policy.durability).map_err(|_| unknown("durability"))?;
     Ok(WritePolicy {
         exists,
@@ -164,5 +167,7 @@ fn generation(generation: u32) -> Result<u16, Problem> {
 }
 
 fn unknown(field: &'static str) -> Problem {
-    Problem::Unsupported(format!("this node does not know the value of policy field {field}").into())
+    Problem::Unsupported(
+        format!("this node does not know the value of policy field {field}").into(),
+    )
 }

@@ -119,9 +119,8 @@ impl Scan {
             let limit = room.min(records_max - message.records.len());
             let before = (message.records.len(), bytes);
             bytes += self.next_page(&mut message, limit).await?;
-            let read = message.records.len() - before.0;
-            if read > 0 {
-                self.record_bytes = ((bytes - before.1) / read).max(1);
+            if let Some(each) = (bytes - before.1).checked_div(message.records.len() - before.0) {
+                self.record_bytes = each.max(1);
             }
         }
         message.partitions_done = self.at.0 as u32;
@@ -131,7 +130,11 @@ impl Scan {
     }
 
     /// Adds a page to `message`, and answers its bytes.
-    async fn next_page(&mut self, message: &mut ScanResponse, limit: usize) -> Result<usize, Problem> {
+    async fn next_page(
+        &mut self,
+        message: &mut ScanResponse,
+        limit: usize,
+    ) -> Result<usize, Problem> {
         let request = &self.request;
         let (index, after) = self.at;
         let set = request.set.as_deref();
@@ -139,8 +142,11 @@ impl Scan {
             .operations
             .scan(&request.namespace, self.partitions[index], after, set, limit)
             .await?;
-        let wanted =
-            if request.no_bins { answer::Wanted::None } else { answer::Wanted::named(&request.bins) };
+        let wanted = if request.no_bins {
+            answer::Wanted::None
+        } else {
+            answer::Wanted::named(&request.bins)
+        };
         let mut bytes = 0;
         for record in &page.records {
             let record: Record = answer::scanned(&request.namespace, record, wanted)?;

@@ -35,12 +35,20 @@ impl Check {
     }
 
     /// Worth a look.
-    pub fn warn(what: impl Into<String>, found: impl Into<String>, todo: impl Into<String>) -> Self {
+    pub fn warn(
+        what: impl Into<String>,
+        found: impl Into<String>,
+        todo: impl Into<String>,
+    ) -> Self {
         Self { state: State::Warn, todo: Some(todo.into()), ..Self::ok(what, found) }
     }
 
     /// In the way.
-    pub fn fail(what: impl Into<String>, found: impl Into<String>, todo: impl Into<String>) -> Self {
+    pub fn fail(
+        what: impl Into<String>,
+        found: impl Into<String>,
+        todo: impl Into<String>,
+    ) -> Self {
         Self { state: State::Fail, todo: Some(todo.into()), ..Self::ok(what, found) }
     }
 

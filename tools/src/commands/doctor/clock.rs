@@ -12,7 +12,11 @@ pub fn check() -> Check {
     let error_ms = state.maxerror / 1000;
     if result < 0 {
         let error = std::io::Error::last_os_error();
-        return Check::warn(what, format!("unknown: {error}"), "make sure that NTP or PTP keeps it");
+        return Check::warn(
+            what,
+            format!("unknown: {error}"),
+            "make sure that NTP or PTP keeps it",
+        );
     }
     if result == libc::TIME_ERROR || state.status & libc::STA_UNSYNC != 0 {
         return Check::warn(

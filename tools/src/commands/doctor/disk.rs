@@ -19,7 +19,11 @@ pub fn checks(path: &Path) -> Vec<Check> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) => {
-            return vec![Check::fail(name, error.to_string(), "give a device, or a directory or file that exists")];
+            return vec![Check::fail(
+                name,
+                error.to_string(),
+                "give a device, or a directory or file that exists",
+            )];
         }
     };
     let mut checks = Vec::new();
@@ -33,7 +37,8 @@ pub fn checks(path: &Path) -> Vec<Check> {
     }
     match queue_of(device) {
         Some(queue) => checks.extend(block_device(&name, &queue)),
-        None => checks.push(Check::ok(format!("{name}: disk"), "none of its own (a virtual file system)")),
+        None => checks
+            .push(Check::ok(format!("{name}: disk"), "none of its own (a virtual file system)")),
     }
     checks
 }
@@ -54,13 +59,20 @@ fn attribute(queue: &Path, name: &str) -> String {
 }
 
 fn block_device(name: &str, queue: &Path) -> Vec<Check> {
-    let disk = queue.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+    let disk =
+        queue.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
     let name = format!("{name}: disk {disk}");
-    vec![sector(&name, queue), write_cache(&name, queue), scheduler(&name, queue), rotation(&name, queue)]
+    vec![
+        sector(&name, queue),
+        write_cache(&name, queue),
+        scheduler(&name, queue),
+        rotation(&name, queue),
+    ]
 }
 
 fn sector(name: &str, queue: &Path) -> Check {
-    let (logical, physical) = (attribute(queue, "logical_block_size"), attribute(queue, "physical_block_size"));
+    let (logical, physical) =
+        (attribute(queue, "logical_block_size"), attribute(queue, "physical_block_size"));
     let what = format!("{name} sectors");
     let found = format!("{logical} bytes logical, {physical} physical");
     match logical.as_str() {
@@ -75,7 +87,10 @@ fn write_cache(name: &str, queue: &Path) -> Check {
         "write through" => Check::ok(what, "write through: a completed write survives power loss"),
         "write back" => {
             let fua = if attribute(queue, "fua") == "1" { ", with forced unit access" } else { "" };
-            Check::ok(what, format!("write back{fua}: durable writes are flushed before they are acknowledged"))
+            Check::ok(
+                what,
+                format!("write back{fua}: durable writes are flushed before they are acknowledged"),
+            )
         }
         _ => Check::warn(what, "unknown", "make sure that the disk honours flushes"),
     }
@@ -87,7 +102,10 @@ fn scheduler(name: &str, queue: &Path) -> Check {
     match chosen.as_str() {
         "none" | "" => Check::ok(what, "none"),
         "bfq" | "kyber" | "mq-deadline" if attribute(queue, "rotational") == "0" => {
-            let todo = format!("echo none > {}: a scheduler only costs CPU here", queue.join("scheduler").display());
+            let todo = format!(
+                "echo none > {}: a scheduler only costs CPU here",
+                queue.join("scheduler").display()
+            );
             Check::warn(what, chosen, todo)
         }
         _ => Check::ok(what, chosen),
@@ -98,16 +116,26 @@ fn rotation(name: &str, queue: &Path) -> Check {
     let what = format!("{name} kind");
     match attribute(queue, "rotational").as_str() {
         "0" => Check::ok(what, "flash"),
-        _ => Check::warn(what, "says that it rotates", "expect milliseconds per read if that is true; virtual disks often say so"),
+        _ => Check::warn(
+            what,
+            "says that it rotates",
+            "expect milliseconds per read if that is true; virtual disks often say so",
+        ),
     }
 }
 
 fn mounted(name: &str, path: &Path) -> Option<Check> {
     let path = fs::canonicalize(path).ok()?;
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
-    let line = mounts.lines().find(|line| line.split(' ').next().is_some_and(|source| Path::new(source) == path))?;
+    let line = mounts
+        .lines()
+        .find(|line| line.split(' ').next().is_some_and(|source| Path::new(source) == path))?;
     let place = line.split(' ').nth(1).unwrap_or("?");
-    Some(Check::fail(format!("{name}: use"), format!("mounted at {place}"), "unmount it, or give another device: Cairn would overwrite the file system"))
+    Some(Check::fail(
+        format!("{name}: use"),
+        format!("mounted at {place}"),
+        "unmount it, or give another device: Cairn would overwrite the file system",
+    ))
 }
 
 fn file_system(name: &str, path: &Path) -> Check {
@@ -120,11 +148,25 @@ fn file_system(name: &str, path: &Path) -> Check {
     match kind {
         0xef53 => Check::ok(what, "ext4"),
         0x5846_5342 => Check::ok(what, "xfs"),
-        0x0102_1994 => Check::warn(what, "tmpfs", "fine for tests; its files are gone after a restart"),
-        0x9123_683e => Check::warn(what, "btrfs", "set chattr +C on the directory first: copy-on-write makes overwrites slow"),
-        0x794c_7630 => Check::warn(what, "overlayfs", "put the data on a volume: a container's own layer is slow and goes with it"),
+        0x0102_1994 => {
+            Check::warn(what, "tmpfs", "fine for tests; its files are gone after a restart")
+        }
+        0x9123_683e => Check::warn(
+            what,
+            "btrfs",
+            "set chattr +C on the directory first: copy-on-write makes overwrites slow",
+        ),
+        0x794c_7630 => Check::warn(
+            what,
+            "overlayfs",
+            "put the data on a volume: a container's own layer is slow and goes with it",
+        ),
         0x6969 => Check::fail(what, "NFS", "use a local disk: durability cannot be promised here"),
-        other => Check::warn(what, format!("type {other:#x}"), "ext4 and xfs are tested; see that O_DIRECT works"),
+        other => Check::warn(
+            what,
+            format!("type {other:#x}"),
+            "ext4 and xfs are tested; see that O_DIRECT works",
+        ),
     }
 }
 
@@ -134,9 +176,17 @@ fn room(name: &str, path: &Path) -> Check {
         return Check::warn(what, "unknown", "statfs failed");
     };
     let bytes = stat.f_bavail * stat.f_bsize as u64;
-    let found = format!("{} free of {}", units::size(bytes), units::size(stat.f_blocks * stat.f_bsize as u64));
+    let found = format!(
+        "{} free of {}",
+        units::size(bytes),
+        units::size(stat.f_blocks * stat.f_bsize as u64)
+    );
     if bytes < 1 << 30 {
-        return Check::fail(what, found, "make room: a node's files are allocated in full when they are created");
+        return Check::fail(
+            what,
+            found,
+            "make room: a node's files are allocated in full when they are created",
+        );
     }
     Check::ok(what, found)
 }
@@ -176,7 +226,8 @@ mod tests {
         ] {
             fs::write(queue.join(name), format!("{text}\n")).unwrap();
         }
-        let states: Vec<State> = block_device("x", &queue).iter().map(|check| check.state).collect();
+        let states: Vec<State> =
+            block_device("x", &queue).iter().map(|check| check.state).collect();
         assert_eq!(states, [State::Fail, State::Ok, State::Warn, State::Ok]);
     }
 }

@@ -43,7 +43,10 @@ impl Args {
         let failed = checks.iter().filter(|check| check.state == State::Fail).count();
         match failed {
             0 => Ok(()),
-            failed => Err(Failure::new(format!("{failed} checks failed")).next("see the lines marked fail")),
+            failed => {
+                Err(Failure::new(format!("{failed} checks failed"))
+                    .next("see the lines marked fail"))
+            }
         }
     }
 }

@@ -20,7 +20,8 @@ pub fn checks() -> Vec<Check> {
 fn kernel() -> Check {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
-    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    let mut parts =
+        release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
     let version: (u32, u32) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
     let what = "kernel";
     if version < (5, 10) {
@@ -78,7 +79,9 @@ fn descriptors() -> Check {
         Some(files) if files < DESCRIPTORS => Check::warn(
             what,
             format!("limit {}", units::count(files)),
-            format!("raise it to {DESCRIPTORS} or more (ulimit -n, LimitNOFILE=): each connection takes one"),
+            format!(
+                "raise it to {DESCRIPTORS} or more (ulimit -n, LimitNOFILE=): each connection takes one"
+            ),
         ),
         Some(files) => Check::ok(what, format!("limit {}", units::count(files))),
         None => Check::ok(what, "no limit"),
@@ -89,7 +92,11 @@ fn huge_pages() -> Check {
     let what = "transparent huge pages";
     let path = "/sys/kernel/mm/transparent_hugepage/enabled";
     let Ok(text) = fs::read_to_string(path) else {
-        return Check::warn(what, "not in this kernel", "reads pay a few more cache misses in the index");
+        return Check::warn(
+            what,
+            "not in this kernel",
+            "reads pay a few more cache misses in the index",
+        );
     };
     let chosen = text.split(['[', ']']).nth(1).unwrap_or("unknown").to_string();
     if chosen == "never" {
@@ -111,6 +118,10 @@ fn memory() -> Check {
     };
     // 24 bytes a record, and half of the memory left to buffers, connections and the system.
     let records = free / 2 / 24 / 1_000_000;
-    let found = format!("{} of {} available: room for the index of {records} million records", units::size(free), units::size(total));
+    let found = format!(
+        "{} of {} available: room for the index of {records} million records",
+        units::size(free),
+        units::size(total)
+    );
     Check::ok(what, found)
 }

@@ -43,9 +43,10 @@ struct Raw {
 impl Line {
     /// Parses a line; the error says what is wrong with it.
     pub fn parse(text: &[u8], defaults: &Defaults) -> Result<Self, String> {
-        let raw: Raw = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let raw: Raw = serde_json::from_slice(text).map_err(|error| explain(&error))?;
         let namespace = raw.namespace.or_else(|| defaults.namespace.clone());
-        let namespace = namespace.ok_or("the line names no namespace, and --namespace was not given")?;
+        let namespace =
+            namespace.ok_or("the line names no namespace, and --namespace was not given")?;
         let set = raw.set.or_else(|| defaults.set.clone()).unwrap_or_default();
         let key = Key::new(namespace, set, value_to_user_key(raw.key.0)?);
         let ttl = match raw.ttl {
@@ -69,6 +70,11 @@ impl Line {
         }
         (line, put.await.map(drop).map_err(|error| format!("{}: {error}", self.key)))
     }
+}
+
+/// What is wrong, without the line number of the parser, which knows one line only.
+fn explain(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", " at column ")
 }
 
 /// Bins in the order of the line.
@@ -114,7 +120,8 @@ mod tests {
         let bins = vec![("z".to_string(), 1.into()), ("a".to_string(), list)];
         let ttl = Ttl::In(Duration::from_secs(60));
         assert_eq!(line, Ok(Line { key: Key::new("test", "s", "k"), bins, ttl }));
-        let number = parse(r#"{"namespace":"n","key":-3,"bins":{},"ttl":0,"generation":4}"#).unwrap();
+        let number =
+            parse(r#"{"namespace":"n","key":-3,"bins":{},"ttl":0,"generation":4}"#).unwrap();
         assert_eq!((number.key, number.ttl), (Key::new("n", "", -3), Ttl::Never));
     }
 

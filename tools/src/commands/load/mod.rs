@@ -17,7 +17,12 @@ use std::{
 use cairn_sdk::{Client, Durability};
 use futures::{StreamExt, stream::FuturesUnordered};
 
-use self::{line::Defaults, progress::Progress, report::Report, source::{Item, Source}};
+use self::{
+    line::Defaults,
+    progress::Progress,
+    report::Report,
+    source::{Item, Source},
+};
 use super::put::parse_durability;
 use crate::{
     client::{HostArg, block_on},
@@ -31,10 +36,12 @@ const FAILURES_IN_A_ROW: u32 = 1000;
 
 /// The arguments of `cairn load`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Each line is one record: {\"namespace\": .., \"set\": .., \"key\": .., \"bins\": {..}, \"ttl\": seconds}. The \
+#[command(
+    after_help = "Each line is one record: {\"namespace\": .., \"set\": .., \"key\": .., \"bins\": {..}, \"ttl\": seconds}. The \
     key is text, a whole number or {\"$bytes\": \"base64\"}; ttl 0 means never, no ttl means the namespace's default.\n\n\
     While it runs, and until every line is in, the state lies in FILE.cairn-load; --resume goes on from there, and tries \
-    again the lines that failed. Records that exist are replaced, so loading a line twice does no harm.")]
+    again the lines that failed. Records that exist are replaced, so loading a line twice does no harm."
+)]
 pub struct Args {
     /// JSON lines, plain or gzip
     file: PathBuf,
@@ -91,8 +98,9 @@ impl Args {
         if failed == 0 {
             return Ok(());
         }
-        Err(Failure::new(format!("{failed} lines failed; the others are loaded"))
-            .next("mend what is wrong and run the same command with --resume: it tries only those lines"))
+        Err(Failure::new(format!("{failed} lines failed; the others are loaded")).next(
+            "mend what is wrong and run the same command with --resume: it tries only those lines",
+        ))
     }
 }
 
@@ -147,8 +155,11 @@ impl Load<'_> {
         if self.failures_in_a_row < self.args.concurrency.max(FAILURES_IN_A_ROW) {
             return Ok(());
         }
-        Err(Failure::new(format!("stopped: {} writes in a row failed, the last with: {why}", self.failures_in_a_row))
-            .next("see `cairn status`; then run the same command with --resume"))
+        Err(Failure::new(format!(
+            "stopped: {} writes in a row failed, the last with: {why}",
+            self.failures_in_a_row
+        ))
+        .next("see `cairn status`; then run the same command with --resume"))
     }
 
     fn failed(&mut self, line: u64, why: &str) -> Result {

@@ -71,7 +71,8 @@ impl Progress {
     /// The progress of a load of `file`: from the start, or with `resume` as the state file tells.
     pub fn start(file: &Path, path: PathBuf, resume: bool) -> Result<Self> {
         let metadata = fs::metadata(file).doing(format_args!("opening {}", file.display()))?;
-        let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let modified =
+            metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let modified_ms = modified.map_or(0, |time| time.as_millis() as u64);
         let fresh = State { size: metadata.len(), modified_ms, ..State::default() };
         let state = if resume { resumed(&path, &fresh)? } else { fresh };
@@ -129,7 +130,9 @@ impl Progress {
         if let Err(error) = self.write() {
             self.writable = false;
             let path = self.path.display();
-            eprintln!("warning: this load cannot be resumed, its state cannot be written to {path}: {error} (--state names another place)");
+            eprintln!(
+                "warning: this load cannot be resumed, its state cannot be written to {path}: {error} (--state names another place)"
+            );
         }
     }
 
@@ -159,8 +162,11 @@ fn resumed(path: &Path, fresh: &State) -> Result<State> {
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Failure::new(format!("{} does not exist: there is no load to resume", path.display()))
-                .next("leave out --resume to load the whole file"));
+            return Err(Failure::new(format!(
+                "{} does not exist: there is no load to resume",
+                path.display()
+            ))
+            .next("leave out --resume to load the whole file"));
         }
         Err(error) => return Err(error).doing(format_args!("reading {}", path.display())),
     };

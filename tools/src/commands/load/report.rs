@@ -47,7 +47,15 @@ impl Report {
             bar.suspend(|| eprintln!("resuming: {} lines are done", units::count(before)));
         }
         let now = Instant::now();
-        Self { bar, position: source.position(), start: now, shown: now, loaded: 0, failed: 0, before }
+        Self {
+            bar,
+            position: source.position(),
+            start: now,
+            shown: now,
+            loaded: 0,
+            failed: 0,
+            before,
+        }
     }
 
     /// A record was acknowledged.

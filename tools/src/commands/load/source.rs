@@ -50,14 +50,20 @@ pub struct Source {
 
 impl Source {
     /// Starts to read the lines of `path` that are `wanted`, `limit` at most.
-    pub fn open(path: &Path, defaults: Defaults, wanted: Wanted, limit: Option<u64>) -> Result<Self> {
+    pub fn open(
+        path: &Path,
+        defaults: Defaults,
+        wanted: Wanted,
+        limit: Option<u64>,
+    ) -> Result<Self> {
         let what = || format!("opening {}", path.display());
         let file = File::open(path).doing(what())?;
         let size = file.metadata().doing(what())?.len();
         let position = Arc::new(AtomicU64::new(0));
         let lines = unpacked(Counting { file, position: position.clone() }).doing(what())?;
         let (sender, batches) = mpsc::channel(BATCHES);
-        let mut reader = Reader { lines, defaults, wanted, left: limit.unwrap_or(u64::MAX), sender };
+        let mut reader =
+            Reader { lines, defaults, wanted, left: limit.unwrap_or(u64::MAX), sender };
         let name = path.display().to_string();
         std::thread::Builder::new()
             .name("load".into())
@@ -120,7 +126,9 @@ impl Reader {
             }
             number += 1;
             if got as u64 > LINE_MAX {
-                return Err(io::Error::other(format!("line {number} is longer than {LINE_MAX} bytes")));
+                return Err(io::Error::other(format!(
+                    "line {number} is longer than {LINE_MAX} bytes"
+                )));
             }
             if !self.wanted.includes(number) {
                 continue;

@@ -1,0 +1,129 @@
+//! What survives a loss of power: every write of many workloads is the last one once, in every way a crash can leave the devices.
+//!
+//! A user would lose acknowledged writes, or see deleted and expired records again. Each test runs workloads from seeds, cuts the
+//! power at each of their writes, and compares what comes up with a model (`model`). `CAIRN_CRASH_IMAGES` sets how many images each test
+//! looks at, at least. A failure prints the line that has it again.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod format;
+mod harness;
+mod model;
+mod rig;
+mod run;
+mod workload;
+
+use std::time::Instant;
+
+use harness::{Case, Count, cut_at, cut_everywhere};
+use rig::{Honesty, Shape};
+use workload::Profile;
+
+/// Images of one test, at least, unless the environment says otherwise.
+const IMAGES: u64 = 4000;
+
+const ONE: Profile = Profile {
+    shape: Shape { devices: 1, sector: 512, block: 16 << 10, blocks: 24 },
+    keys: 24,
+    operations: 120,
+    depth: 4,
+    stepped: false,
+    buffered: 20,
+    largest: 1500,
+};
+
+/// Cuts everywhere in the workloads of one seed after the other, or where `CAIRN_SEED` says.
+fn survive(name: &str, profile: Profile) {
+    let started = Instant::now();
+    let mut count = Count::default();
+    let result = match std::env::var("CAIRN_SEED") {
+        Ok(given) => {
+            let numbers: Vec<u64> = given.split(':').map(|n| n.parse().expect("seed:cut:policy")).collect();
+            let [seed, cut, policy] = numbers[..] else { panic!("CAIRN_SEED is seed:cut:policy") };
+            let case = Case { seed, cut, policy: 0 };
+            cut_at(profile, case, Some(policy as usize), Honesty::Honest, &mut count)
+        }
+        Err(_) => all(profile, &mut count),
+    };
+    println!("{name}: {count:?} in {:?}", started.elapsed());
+    if let Err((Case { seed, cut, policy }, error)) = result {
+        panic!("{error}\nagain: CAIRN_SEED={seed}:{cut}:{policy} cargo test -p cairn-engine --test crash {name}");
+    }
+}
+
+fn all(profile: Profile, count: &mut Count) -> Result<(), (Case, String)> {
+    let images = std::env::var("CAIRN_CRASH_IMAGES").map_or(IMAGES, |n| n.parse().expect("a number"));
+    for seed in 1.. {
+        if count.images >= images {
+            break;
+        }
+        cut_everywhere(profile, seed, Honesty::Honest, count)?;
+    }
+    Ok(())
+}
+
+/// One device with small sectors, most writes durable.
+#[test]
+fn one_device() {
+    survive("one_device", ONE);
+}
+
+/// Sectors of 4096 bytes: every flush is padded far, blocks hold few records and go round fast.
+#[test]
+fn large_sectors() {
+    let shape = Shape { sector: 4096, block: 32 << 10, ..ONE.shape };
+    survive("large_sectors", Profile { shape, ..ONE });
+}
+
+/// Two devices lose what is in flight independently: each may come up behind the other.
+#[test]
+fn two_devices() {
+    let shape = Shape { devices: 2, blocks: 14, ..ONE.shape };
+    survive("two_devices", Profile { shape, ..ONE });
+}
+
+/// Requests complete in any order, as on a real device with a queue.
+#[test]
+fn any_order() {
+    survive("any_order", Profile { stepped: true, depth: 6, buffered: 40, ..ONE });
+}
+
+/// Two devices, any order, large sectors.
+#[test]
+fn two_devices_any_order() {
+    let shape = Shape { devices: 2, sector: 4096, block: 32 << 10, blocks: 12 };
+    survive("two_devices_any_order", Profile { shape, stepped: true, depth: 6, buffered: 40, ..ONE });
+}
+
+/// Hardly any room: every block is freed and used again soon, and writers wait for it.
+#[test]
+fn nearly_full() {
+    let shape = Shape { blocks: 8, ..ONE.shape };
+    survive("nearly_full", Profile { shape, keys: 8, largest: 4000, operations: 200, ..ONE });
+}
+
+/// The same with requests in any order on two devices.
+#[test]
+fn nearly_full_any_order() {
+    let shape = Shape { devices: 2, blocks: 8, ..ONE.shape };
+    let profile = Profile { shape, keys: 12, largest: 4000, operations: 250, ..ONE };
+    survive("nearly_full_any_order", Profile { stepped: true, depth: 5, buffered: 50, ..profile });
+}
+
+/// Nothing but RAM is asked for: what survives is whole, in order, and no older than `flush-max`.
+#[test]
+fn buffered_only() {
+    survive("buffered_only", Profile { buffered: 100, ..ONE });
+}
+
+/// The harness must see what it is for: on devices that acknowledge before anything is durable, and do nothing else wrong, acknowledged
+/// writes are lost, and the same runs on honest devices lose none.
+#[test]
+fn devices_that_lie_are_found_out() {
+    for profile in [ONE, Profile { stepped: true, depth: 6, ..ONE }] {
+        let mut count = Count::default();
+        assert!(cut_everywhere(profile, 1, Honesty::Honest, &mut count).is_ok());
+        let (Case { cut, .. }, error) = cut_everywhere(profile, 1, Honesty::Lies, &mut count).expect_err("nobody noticed");
+        println!("devices that lie: found at write {cut}: {error}");
+    }
+}

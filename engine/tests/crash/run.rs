@@ -1,0 +1,351 @@
+//! One run of a workload on a rig: operations side by side, each compared with what the model says, until the work is done or the power
+//! is gone.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use cairn_engine::{
+    Error, Namespace, NamespaceConfig, OpenError, Outcome, Record,
+    device::sim::{CrashPolicy, Rng, SimDevice},
+    model::{Durability, Key, ReadPolicy, UserKey, WritePolicy},
+    time::{Clock, ManualClock},
+};
+
+use crate::{
+    common,
+    model::{Content, Model, SETS, State, keys_of},
+    rig::{Honesty, Rig},
+    workload::{Profile, Step, Work, Workload, expected},
+};
+
+/// Turns without any progress before a run counts as stuck.
+const PATIENCE: u32 = 20_000;
+
+/// A namespace on a rig, and what it must hold.
+pub struct Run {
+    pub rig: Rig,
+    pub namespace: Arc<Namespace>,
+    pub clock: Arc<ManualClock>,
+    pub model: Model,
+    profile: Profile,
+    under_way: Vec<UnderWay>,
+    /// Writes of rigs that this run has left behind.
+    earlier_writes: u64,
+    cut_at: Option<u64>,
+}
+
+struct UnderWay {
+    key: usize,
+    expected: Expected,
+    durable: bool,
+    future: Pin<Box<dyn Future<Output = Result<Answer, Error>>>>,
+}
+
+enum Expected {
+    Read(State),
+    /// The outcome, and whether it changes the record.
+    Write(Outcome<()>, bool),
+}
+
+enum Answer {
+    Read(State),
+    Write(Outcome<()>),
+}
+
+/// The power went while the namespace was being opened.
+pub struct PowerLost(pub Rig);
+
+pub fn config(profile: &Profile) -> NamespaceConfig {
+    let mut config = common::small_config();
+    config.devices = (0..profile.shape.devices)
+        .map(|at| cairn_engine::DeviceConfig::Raw(format!("sim{at}").into()))
+        .collect();
+    config.write_block_size = profile.shape.block;
+    config.post_write_cache = 2 * profile.shape.block;
+    config
+}
+
+pub fn key(number: usize) -> Key {
+    Key::new(SETS[number % SETS.len()], UserKey::Str(format!("k{number}").into())).unwrap()
+}
+
+fn content(record: &Record) -> Content {
+    let metadata = record.metadata();
+    let bins = record.bins().unwrap().map(|bin| {
+        let (name, value) = bin.unwrap();
+        (name.to_owned(), value.to_value().unwrap())
+    });
+    let bins: BTreeMap<_, _> = bins.collect();
+    Content { bins, generation: metadata.generation, void_ms: metadata.void_time.0 }
+}
+
+fn open(rig: &Rig, profile: &Profile, clock: &Arc<ManualClock>) -> Result<Arc<Namespace>, OpenError> {
+    Namespace::open_driven(&config(profile), &common::options(clock), rig.devices())
+}
+
+impl Run {
+    /// Opens the namespace on a rig. `Err(Ok(..))`: the power went meanwhile.
+    pub fn open(
+        rig: Rig,
+        profile: Profile,
+        clock: &Arc<ManualClock>,
+        model: Model,
+    ) -> Result<Self, Result<PowerLost, String>> {
+        match open(&rig, &profile, clock) {
+            Ok(namespace) => {
+                let clock = Arc::clone(clock);
+                let under_way = Vec::new();
+                Ok(Self { rig, namespace, clock, model, profile, under_way, earlier_writes: 0, cut_at: None })
+            }
+            Err(_) if rig.is_off() => Err(Ok(PowerLost(rig))),
+            Err(error) => Err(Err(format!("cannot be opened: {error}"))),
+        }
+    }
+
+    /// Works until the workload's operations are done or write number `cut_at` of this run takes the power away.
+    pub fn work(&mut self, workload: &mut Workload, cut_at: Option<u64>) -> Result<(), String> {
+        self.cut_at = cut_at;
+        self.rig.set_stepped(self.profile.stepped);
+        let mut left = self.profile.operations;
+        while left > 0 && !self.rig.is_off() {
+            let begin = self.under_way.len() < self.profile.depth && workload.rng.below(3) == 0;
+            if !begin {
+                self.turn(&mut workload.rng)?;
+                continue;
+            }
+            left -= 1;
+            let under_way = &self.under_way;
+            let busy = |key: usize| under_way.iter().any(|other| other.key == key);
+            match workload.next(self.clock.now_ms(), busy) {
+                Step::Key { key, work, policy } => self.begin(key, work, policy),
+                step => {
+                    self.finish(&mut workload.rng)?;
+                    if !self.rig.is_off() {
+                        self.alone(step, &mut workload.rng)?;
+                    }
+                }
+            }
+        }
+        self.finish(&mut workload.rng)?;
+        self.rig.rewritten().map_or(Ok(()), |sector| Err(format!("written twice: {sector}")))
+    }
+
+    /// Writes and syncs of this run so far.
+    pub fn writes(&self) -> u64 {
+        self.earlier_writes + self.rig.writes()
+    }
+
+    fn begin(&mut self, key: usize, work: Work, policy: WritePolicy) {
+        let (namespace, now) = (Arc::clone(&self.namespace), self.clock.now_ms());
+        let old = self.model.current(key, now);
+        let user_key = self::key(key);
+        let durable = policy.durability != Some(Durability::Buffer);
+        if matches!(work, Work::Get) {
+            let future = Box::pin(async move {
+                let record = namespace.get(&user_key, &ReadPolicy::default()).await?;
+                Ok(Answer::Read(record.map(|record| Arc::new(content(&record)))))
+            });
+            return self.under_way.push(UnderWay { key, expected: Expected::Read(old), durable, future });
+        }
+        let (outcome, new) = expected(&work, &policy, &old);
+        let expected = Expected::Write(outcome, new.is_some());
+        if let Some(state) = new {
+            self.model.begin(key, state);
+        }
+        let future = Box::pin(async move {
+            Ok(Answer::Write(match work {
+                Work::Put(bins) => simple(namespace.put(&user_key, &bins, &policy).await?),
+                Work::Delete => namespace.delete(&user_key, &policy).await?,
+                Work::Touch => simple(namespace.touch(&user_key, &policy).await?),
+                Work::Operate(work) => simple(namespace.operate(&user_key, &work, &policy).await?),
+                Work::Get => unreachable!("done above"),
+            }))
+        });
+        self.under_way.push(UnderWay { key, expected, durable, future });
+    }
+
+    /// One turn of something. Returns whether an operation came to its end.
+    fn turn(&mut self, rng: &mut Rng) -> Result<bool, String> {
+        match rng.below(3) {
+            0 => drop(self.namespace.drive()),
+            1 => drop(self.rig.sims[rng.below(self.rig.sims.len())].step()),
+            _ if self.under_way.is_empty() => {}
+            _ => return self.poll(rng.below(self.under_way.len())),
+        }
+        Ok(false)
+    }
+
+    fn poll(&mut self, at: usize) -> Result<bool, String> {
+        let mut context = Context::from_waker(Waker::noop());
+        let Poll::Ready(answer) = self.under_way[at].future.as_mut().poll(&mut context) else { return Ok(false) };
+        let done = self.under_way.swap_remove(at);
+        let key = done.key;
+        match (answer, done.expected) {
+            (Ok(Answer::Read(found)), Expected::Read(state)) if found == state => {}
+            (Ok(Answer::Write(outcome)), Expected::Write(wanted, changes)) if outcome == wanted => {
+                if changes {
+                    self.model.acknowledge(key, done.durable);
+                }
+            }
+            (Err(error), _) if self.rig.is_off() && error.in_doubt() => {}
+            (Err(error), expected) if self.rig.is_off() || matches!(error, Error::NoSpace { .. }) => {
+                if matches!(expected, Expected::Write(_, true)) {
+                    self.model.refuse(key);
+                }
+            }
+            (Err(error), _) => return Err(format!("key {key}: {error}")),
+            (Ok(Answer::Read(found)), _) => return Err(format!("key {key}: the node answers {found:?}")),
+            (Ok(Answer::Write(outcome)), Expected::Write(wanted, _)) => {
+                return Err(format!("key {key}: {outcome:?} instead of {wanted:?}"));
+            }
+            (Ok(Answer::Write(_)), Expected::Read(_)) => unreachable!("a read answers a read"),
+        }
+        Ok(true)
+    }
+
+    /// Brings what is under way to its end; after a loss of power, as far as it comes.
+    fn finish(&mut self, rng: &mut Rng) -> Result<(), String> {
+        let mut patience = PATIENCE;
+        while !self.under_way.is_empty() {
+            if self.rig.is_off() {
+                patience = patience.min(200);
+            }
+            patience = if self.turn(rng)? { PATIENCE } else { patience - 1 };
+            if patience == 0 {
+                if self.rig.is_off() {
+                    self.under_way.clear();
+                    break;
+                }
+                let keys: Vec<usize> = self.under_way.iter().map(|other| other.key).collect();
+                return Err(format!("operations on the keys {keys:?} wait for ever: {:?}", self.namespace.stats()));
+            }
+        }
+        Ok(())
+    }
+
+    /// A step that nothing else runs beside.
+    fn alone(&mut self, step: Step, rng: &mut Rng) -> Result<(), String> {
+        match step {
+            Step::Key { .. } => unreachable!("runs beside others"),
+            Step::Housekeep => drop(self.namespace.housekeep(0..4096)),
+            Step::Wait(ms) => self.clock.advance(ms),
+            Step::Settle => self.settle(),
+            Step::Truncate(set) => self.truncate(set)?,
+            Step::Restart { clean: true } => self.stop_and_start()?,
+            Step::Restart { clean: false } => {
+                let policy = CrashPolicy::from_seed(rng.next_u64());
+                let images = self.rig.images(policy);
+                self.restart(images)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) {
+        self.clock.advance(2 * config(&self.profile).flush_max.as_millis() as u64);
+        self.rig.set_stepped(false);
+        while self.namespace.drive() && !self.rig.is_off() {}
+        if !self.rig.is_off() {
+            self.model.all_durable();
+            self.rig.set_stepped(self.profile.stepped);
+        }
+    }
+
+    fn truncate(&mut self, set: Option<usize>) -> Result<(), String> {
+        self.model.begin_truncation(keys_of(self.model.keys(), set));
+        // It drives the flushers itself and would wait for a device that nobody steps.
+        self.rig.set_stepped(false);
+        let mut future = Box::pin(self.namespace.truncate(set.map(|set| SETS[set])));
+        let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+            return Err("a truncation waits".into());
+        };
+        drop(future);
+        self.model.end_truncation(match &result {
+            Ok(_) => Some(true),
+            Err(error) if self.rig.is_off() => (!error.in_doubt()).then_some(false),
+            Err(error) => return Err(format!("a truncation fails: {error}")),
+        });
+        if !self.rig.is_off() {
+            self.rig.set_stepped(self.profile.stepped);
+        }
+        Ok(())
+    }
+
+    fn stop_and_start(&mut self) -> Result<(), String> {
+        self.rig.set_stepped(false);
+        match self.namespace.close() {
+            Ok(()) => self.model.all_durable(),
+            Err(_) if self.rig.is_off() => return Ok(()),
+            Err(error) => return Err(format!("a clean stop fails: {error}")),
+        }
+        if self.rig.is_off() {
+            return Ok(());
+        }
+        let images = self.rig.images(CrashPolicy::LoseAll);
+        self.restart(images)
+    }
+
+    /// Goes on with other devices, which are what is left of the present ones.
+    fn restart(&mut self, images: Vec<Arc<SimDevice>>) -> Result<(), String> {
+        self.earlier_writes += self.rig.writes();
+        let cut_at = self.cut_at.map(|at| at - self.earlier_writes);
+        self.rig = Rig::new(images, self.profile.shape.block, cut_at, Honesty::Honest);
+        match open(&self.rig, &self.profile, &self.clock) {
+            Ok(namespace) => {
+                self.namespace = namespace;
+                self.check()?;
+                self.rig.set_stepped(self.profile.stepped && !self.rig.is_off());
+                Ok(())
+            }
+            Err(_) if self.rig.is_off() => Ok(()),
+            Err(error) => Err(format!("cannot be opened again: {error}")),
+        }
+    }
+
+    /// Compares everything that the namespace holds after a start with the model, and its accounts with a recount.
+    pub fn check(&mut self) -> Result<(), String> {
+        if self.rig.is_off() {
+            return Ok(());
+        }
+        let report = self.namespace.report();
+        if report.damage_count > 0 {
+            return Err(format!("a loss of power passes for damage: {:?}", report.damage));
+        }
+        let mut found = Vec::new();
+        for number in 0..self.model.keys() {
+            let (key, policy) = (key(number), ReadPolicy::default());
+            let mut get = Box::pin(self.namespace.get(&key, &policy));
+            match get.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(record)) => found.push(record.map(|record| Arc::new(content(&record)))),
+                Poll::Ready(Err(error)) => return Err(format!("key {number} cannot be read: {error}")),
+                Poll::Pending => return Err(format!("reading key {number} waits")),
+            }
+        }
+        let now = self.clock.now_ms();
+        self.model.check(&found, now)?;
+        self.namespace.audit()?;
+        for (at, name) in SETS.iter().enumerate() {
+            let sets = self.namespace.sets();
+            let count = sets.iter().find(|set| set.name == *name).map_or(0, |set| set.records);
+            let (least, most) = self.model.set_counts(at, now);
+            if !(least..=most).contains(&count) {
+                return Err(format!("set {name} has {count} records, not {least} to {most}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn simple<T>(outcome: Outcome<T>) -> Outcome<()> {
+    match outcome {
+        Outcome::Done(_) => Outcome::Done(()),
+        Outcome::NotFound => Outcome::NotFound,
+        Outcome::Exists => Outcome::Exists,
+        Outcome::GenerationMismatch(generation) => Outcome::GenerationMismatch(generation),
+    }
+}

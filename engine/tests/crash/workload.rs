@@ -1,0 +1,222 @@
+//! Operations that a seed decides, and what each of them must do.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use cairn_engine::{
+    Operation, Outcome,
+    device::sim::Rng,
+    model::{Durability, ExistsPolicy, GenerationCheck, Ttl, Value, WritePolicy},
+};
+
+use crate::{
+    model::{Content, SETS, State},
+    rig::Shape,
+};
+
+/// What kind of work is done on what kind of devices.
+#[derive(Clone, Copy, Debug)]
+pub struct Profile {
+    pub shape: Shape,
+    pub keys: usize,
+    /// Operations of one run.
+    pub operations: usize,
+    /// Operations under way at once.
+    pub depth: usize,
+    /// Requests complete in an order of the device's.
+    pub stepped: bool,
+    /// Of a hundred writes, how many ask for durability `buffer`.
+    pub buffered: usize,
+    pub largest: usize,
+}
+
+/// One operation on one key.
+#[derive(Clone, Debug)]
+pub enum Work {
+    Get,
+    Put(Vec<(Box<str>, Value)>),
+    Delete,
+    Touch,
+    Operate(Vec<Operation>),
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Step {
+    Key { key: usize, work: Work, policy: WritePolicy },
+    Truncate(Option<usize>),
+    Housekeep,
+    /// Time passes.
+    Wait(u64),
+    /// Everything comes to rest, for longer than `flush-max`.
+    Settle,
+    /// Stop and start again: cleanly or by losing power.
+    Restart { clean: bool },
+}
+
+/// Chooses steps.
+pub struct Workload {
+    pub rng: Rng,
+    profile: Profile,
+    /// Writes go round the keys, so that old blocks become empty.
+    round: usize,
+    count: i64,
+}
+
+impl Workload {
+    pub fn new(profile: Profile, seed: u64) -> Self {
+        Self { rng: Rng::new(seed), profile, round: 0, count: 0 }
+    }
+
+    /// The next step; keys that `busy` says are left alone.
+    pub fn next(&mut self, now: u64, busy: impl Fn(usize) -> bool) -> Step {
+        match self.rng.below(200) {
+            0 => return Step::Truncate(Some(self.rng.below(SETS.len()))),
+            1 => return Step::Truncate(None).when(self.rng.coin()),
+            2 => return Step::Restart { clean: true },
+            3 => return Step::Restart { clean: false },
+            4 | 5 => return Step::Settle,
+            6..12 => return Step::Housekeep,
+            12..20 => return Step::Wait(self.rng.below(700) as u64),
+            _ => {}
+        }
+        self.count += 1;
+        self.round += 1;
+        let first = if self.rng.below(4) == 0 { self.rng.below(self.profile.keys) } else { self.round };
+        let mut keys = (0..self.profile.keys).map(|step| (first + step) % self.profile.keys);
+        let key = keys.find(|&key| !busy(key)).expect("fewer under way than keys");
+        Step::Key { key, work: self.work(), policy: self.policy(now) }
+    }
+
+    fn work(&mut self) -> Work {
+        let text = |len: usize, fill: i64| Value::Bytes(vec![fill as u8; len]);
+        match self.rng.below(20) {
+            0 | 1 => Work::Get,
+            2..5 => Work::Delete,
+            5 => Work::Touch,
+            6 | 7 => Work::Operate(vec![
+                Operation::Write("n".into(), Value::Int(self.count)),
+                Operation::Add("sum".into(), Value::Int(self.count)),
+                Operation::Append("log".into(), text(20, self.count)),
+            ]),
+            8 => Work::Operate(vec![Operation::Delete, Operation::Write("n".into(), Value::Int(self.count))]),
+            9 => Work::Operate(vec![Operation::Delete]),
+            _ => {
+                let len = match self.rng.below(12) {
+                    0 => self.profile.largest,
+                    _ => self.rng.below(self.profile.largest / 3),
+                };
+                let mut bins = vec![("n".into(), Value::Int(self.count)), ("b".into(), text(len, self.count))];
+                if self.rng.below(8) == 0 {
+                    bins.push(("log".into(), Value::Nil));
+                }
+                Work::Put(bins)
+            }
+        }
+    }
+
+    fn policy(&mut self, now: u64) -> WritePolicy {
+        use ExistsPolicy::{CreateOnly, Replace, ReplaceOnly, Update, UpdateOnly};
+        let exists = [Update, Update, Replace, Replace, Replace, ReplaceOnly, UpdateOnly, CreateOnly];
+        let generation = match self.rng.below(10) {
+            0 => GenerationCheck::Equal(1 + self.rng.below(3) as u16),
+            1 => GenerationCheck::Greater(1 + self.rng.below(4) as u16),
+            _ => GenerationCheck::Any,
+        };
+        let ttl = match self.rng.below(8) {
+            0 => Ttl::At(now + 1 + self.rng.below(3000) as u64),
+            1 => Ttl::Keep,
+            _ => Ttl::Never,
+        };
+        let buffered = self.rng.below(100) < self.profile.buffered;
+        let durability = Some(if buffered { Durability::Buffer } else { Durability::Device });
+        WritePolicy { exists: exists[self.rng.below(8)], generation, ttl, durability, commit_level: None }
+    }
+}
+
+impl Step {
+    fn when(self, yes: bool) -> Self {
+        if yes { self } else { Self::Housekeep }
+    }
+}
+
+/// What an operation answers, and what the record is afterwards if it is changed.
+pub fn expected(work: &Work, policy: &WritePolicy, old: &State) -> (Outcome<()>, Option<State>) {
+    let exists = match work {
+        Work::Delete | Work::Touch => ExistsPolicy::UpdateOnly,
+        _ => policy.exists,
+    };
+    match (exists, old) {
+        (ExistsPolicy::UpdateOnly | ExistsPolicy::ReplaceOnly, None) => return (Outcome::NotFound, None),
+        (ExistsPolicy::CreateOnly, Some(_)) => return (Outcome::Exists, None),
+        _ => {}
+    }
+    let generation = old.as_ref().map_or(0, |old| old.generation);
+    let fits = match policy.generation {
+        GenerationCheck::Any => true,
+        GenerationCheck::Equal(wanted) => old.is_some() && generation == wanted,
+        GenerationCheck::Greater(given) => old.is_none() || generation < given,
+    };
+    if !fits {
+        return (Outcome::GenerationMismatch(generation), None);
+    }
+    let empty = BTreeMap::new();
+    let old_bins = old.as_ref().map_or(&empty, |old| &old.bins);
+    let merges = matches!(exists, ExistsPolicy::Update | ExistsPolicy::UpdateOnly);
+    let (bins, kept) = match work {
+        Work::Get => unreachable!("a read changes nothing"),
+        Work::Delete => (None, false),
+        Work::Touch => (Some(old_bins.clone()), true),
+        Work::Put(new) => {
+            let mut bins = if merges { old_bins.clone() } else { empty };
+            for (name, value) in new {
+                match value {
+                    Value::Nil => drop(bins.remove(&**name)),
+                    value => drop(bins.insert(name.to_string(), value.clone())),
+                }
+            }
+            (Some(bins), true)
+        }
+        Work::Operate(operations) => operate(operations, old_bins),
+    };
+    let Some(bins) = bins else {
+        return match old {
+            Some(_) => (Outcome::Done(()), Some(None)),
+            None => (Outcome::NotFound, None),
+        };
+    };
+    let void_ms = match policy.ttl {
+        Ttl::At(ms) => ms,
+        Ttl::Keep if kept => old.as_ref().map_or(0, |old| old.void_ms),
+        _ => 0,
+    };
+    let generation = generation + 1;
+    (Outcome::Done(()), Some(Some(Arc::new(Content { bins, generation, void_ms }))))
+}
+
+/// The bins afterwards, if any are left, and whether the record was not deleted on the way.
+fn operate(
+    operations: &[Operation],
+    old: &BTreeMap<String, Value>,
+) -> (Option<BTreeMap<String, Value>>, bool) {
+    let (mut bins, mut kept) = (old.clone(), true);
+    for operation in operations {
+        match operation {
+            Operation::Delete => {
+                bins.clear();
+                kept = false;
+            }
+            Operation::Write(name, value) => drop(bins.insert(name.to_string(), value.clone())),
+            Operation::Add(name, Value::Int(more)) => {
+                let Value::Int(sum) = bins.entry(name.to_string()).or_insert(Value::Int(0)) else { unreachable!() };
+                *sum += more;
+            }
+            Operation::Append(name, Value::Bytes(more)) => {
+                let log = bins.entry(name.to_string()).or_insert(Value::Bytes(vec![]));
+                let Value::Bytes(log) = log else { unreachable!() };
+                log.extend_from_slice(more);
+            }
+            other => unreachable!("{other:?} is not chosen"),
+        }
+    }
+    (Some(bins).filter(|bins| !bins.is_empty()), kept)
+}

@@ -103,9 +103,20 @@ fn load(options: &Options) -> ExitCode {
     let stats = namespace.stats();
     let growth = resident().saturating_sub(stats.buffer_bytes).saturating_sub(empty);
     let n = stats.records as f64;
-    println!("loaded       {} records of {} bytes in {took:.1?}: {:.0} k/s", stats.records, options.value_size, n / took.as_secs_f64() / 1e3);
-    println!("index        {:.2} bytes of RAM per record by its own count", stats.index_bytes as f64 / n);
-    println!("process      {:.2} bytes per record: growth of resident memory, less write buffers and cache", growth as f64 / n);
+    println!(
+        "loaded       {} records of {} bytes in {took:.1?}: {:.0} k/s",
+        stats.records,
+        options.value_size,
+        n / took.as_secs_f64() / 1e3
+    );
+    println!(
+        "index        {:.2} bytes of RAM per record by its own count",
+        stats.index_bytes as f64 / n
+    );
+    println!(
+        "process      {:.2} bytes per record: growth of resident memory, less write buffers and cache",
+        growth as f64 / n
+    );
     println!("device       {:.1} bytes per record", stats.in_use_bytes as f64 / n);
     // SAFETY: ends this very process, which is what is wanted: no destructor may run, as in a crash.
     unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
@@ -140,7 +151,10 @@ fn restart(options: &Options) -> ExitCode {
     let namespace = open(options);
     let report = namespace.report();
     println!("{:<12} {}", format!("{:?} start", report.kind).to_lowercase(), describe(report));
-    println!("process      {:.2} bytes of resident memory per record", resident() as f64 / report.records as f64);
+    println!(
+        "process      {:.2} bytes of resident memory per record",
+        resident() as f64 / report.records as f64
+    );
     let found = namespace.stats().records;
     if let Err(error) = namespace.close() {
         eprintln!("closing failed: {error}");
@@ -157,7 +171,12 @@ fn describe(report: &StartReport) -> String {
         0 => String::new(),
         used => format!(", {:.2} % of the bytes in use", read * 100.0 / used as f64),
     };
-    format!("{} records in {seconds:.2} s: {rate:.2} M/s, {:.0} MB read{share}, {} pieces of damage", report.records, read / 1e6, report.damage_count)
+    format!(
+        "{} records in {seconds:.2} s: {rate:.2} M/s, {:.0} MB read{share}, {} pieces of damage",
+        report.records,
+        read / 1e6,
+        report.damage_count
+    )
 }
 
 /// Resident memory of this process, in bytes.

@@ -40,7 +40,9 @@ pub enum Error {
         wanted: &'static str,
     },
     /// The namespace is full; deletes still work. Retryable.
-    #[error("the namespace is full: {used_pct} per cent of its space is in use; delete records or add devices")]
+    #[error(
+        "the namespace is full: {used_pct} per cent of its space is in use; delete records or add devices"
+    )]
     NoSpace {
         /// Share of the write blocks in use, in per cent.
         used_pct: u8,
@@ -82,7 +84,9 @@ pub enum Error {
         in_doubt: bool,
     },
     /// Too many sets have a truncation that old records still depend on.
-    #[error("too many truncations are pending ({0}); wait until the space of older ones is reclaimed")]
+    #[error(
+        "too many truncations are pending ({0}); wait until the space of older ones is reclaimed"
+    )]
     TooManyTruncations(usize),
 }
 

@@ -17,8 +17,8 @@
 //! Operations are plain futures: they run on any executor, on a blocking thread through
 //! [`device::reactor::block_on`], and in a simulator.
 
-pub mod device;
 mod counter;
+pub mod device;
 mod error;
 pub mod format;
 pub mod index;
@@ -28,11 +28,11 @@ mod storage;
 pub mod time;
 
 pub use error::{Error, OpenError};
-pub use storage::{
-    inspect::{Inspection, inspect},
-    prepare::prepare,
-};
 pub use namespace::{
     DeviceConfig, DeviceStats, Metadata, Namespace, NamespaceConfig, OpenOptions, Operated,
     Operation, Outcome, Progress, Record, ScanPage, SetStats, StartKind, StartReport, Stats,
+};
+pub use storage::{
+    inspect::{Inspection, inspect},
+    prepare::prepare,
 };

@@ -46,18 +46,28 @@ fn a_record_lives_and_dies() {
     let two = [("a".into(), Value::Int(1)), ("b".into(), Value::Str("x".into()))];
     let Outcome::Done(first) = db.run(ns.put(&k, &two, &policy())).unwrap() else { panic!() };
     assert_eq!(first.generation, 1);
-    let Outcome::Done(second) =
-        db.run(ns.put(&k, &[("a".into(), Value::Nil), ("c".into(), Value::Bool(true))], &policy())).unwrap()
+    let Outcome::Done(second) = db
+        .run(ns.put(&k, &[("a".into(), Value::Nil), ("c".into(), Value::Bool(true))], &policy()))
+        .unwrap()
     else {
         panic!()
     };
     assert_eq!(second.generation, 2);
     let record = db.run(ns.get(&k, &READ)).unwrap().unwrap();
-    let bins: Vec<_> = record.bins().unwrap().map(|b| b.unwrap()).map(|(n, v)| (n.to_owned(), v.to_value().unwrap())).collect();
-    assert_eq!(bins, [("b".to_owned(), Value::Str("x".into())), ("c".to_owned(), Value::Bool(true))]);
+    let bins: Vec<_> = record
+        .bins()
+        .unwrap()
+        .map(|b| b.unwrap())
+        .map(|(n, v)| (n.to_owned(), v.to_value().unwrap()))
+        .collect();
+    assert_eq!(
+        bins,
+        [("b".to_owned(), Value::Str("x".into())), ("c".to_owned(), Value::Bool(true))]
+    );
     db.run(ns.put(&k, &bin(Value::Double(0.5)), &replace())).unwrap();
     assert_eq!(db.run(ns.get(&k, &READ)).unwrap().unwrap().bins().unwrap().len(), 1);
-    let touched = db.run(ns.touch(&k, &WritePolicy { ttl: Ttl::Millis(5000), ..policy() })).unwrap();
+    let touched =
+        db.run(ns.touch(&k, &WritePolicy { ttl: Ttl::Millis(5000), ..policy() })).unwrap();
     let Outcome::Done(touched) = touched else { panic!() };
     assert_eq!((touched.generation, touched.void_time.0), (4, common::NOW_MS + 5000));
     assert_eq!(db.run(ns.exists(&k, &READ)).unwrap(), Some(touched));
@@ -111,24 +121,34 @@ fn operate_is_one_step() {
         Operation::Prepend("t".into(), Value::Str("_".into())),
         Operation::ReadAll,
     ];
-    let Outcome::Done(done) = db.run(ns.operate(&k, &operations, &policy())).unwrap() else { panic!() };
+    let Outcome::Done(done) = db.run(ns.operate(&k, &operations, &policy())).unwrap() else {
+        panic!()
+    };
     let expected: Vec<(Box<str>, Value)> = vec![
         ("n".into(), Value::Int(5)),
         ("n".into(), Value::Int(5)),
         ("t".into(), Value::Str("_ab".into())),
     ];
     assert_eq!(done.bins, expected);
-    let wrong = [Operation::Add("n".into(), Value::Int(1)), Operation::Add("t".into(), Value::Int(1))];
+    let wrong =
+        [Operation::Add("n".into(), Value::Int(1)), Operation::Add("t".into(), Value::Int(1))];
     assert!(matches!(db.run(ns.operate(&k, &wrong, &policy())), Err(Error::BinType { .. })));
     let read = [Operation::Read("n".into())];
     let Outcome::Done(same) = db.run(ns.operate(&k, &read, &policy())).unwrap() else { panic!() };
     assert_eq!(same.bins[0].1, Value::Int(5));
     assert_eq!(same.metadata.unwrap().generation, 1);
-    let anew = [Operation::Delete, Operation::Write("z".into(), Value::Nil), Operation::Add("z".into(), Value::Int(1))];
+    let anew = [
+        Operation::Delete,
+        Operation::Write("z".into(), Value::Nil),
+        Operation::Add("z".into(), Value::Int(1)),
+    ];
     let Outcome::Done(anew) = db.run(ns.operate(&k, &anew, &policy())).unwrap() else { panic!() };
     assert!(anew.metadata.is_some());
     assert_eq!(db.run(ns.get(&k, &READ)).unwrap().unwrap().bins().unwrap().len(), 1);
-    let Outcome::Done(gone) = db.run(ns.operate(&k, &[Operation::Delete], &policy())).unwrap() else { panic!() };
+    let Outcome::Done(gone) = db.run(ns.operate(&k, &[Operation::Delete], &policy())).unwrap()
+    else {
+        panic!()
+    };
     assert_eq!(gone.metadata, None);
     assert_eq!(db.run(ns.operate(&k, &read, &policy())).unwrap(), Outcome::NotFound);
 }
@@ -149,7 +169,9 @@ fn expiry_is_exact() {
     assert_eq!(scan_all(&db, None), 0);
     assert_eq!(db.run(ns.delete(&k, &policy())).unwrap(), Outcome::NotFound);
     let create = WritePolicy { exists: ExistsPolicy::CreateOnly, ..policy() };
-    let Outcome::Done(anew) = db.run(ns.put(&k, &bin(Value::Int(2)), &create)).unwrap() else { panic!() };
+    let Outcome::Done(anew) = db.run(ns.put(&k, &bin(Value::Int(2)), &create)).unwrap() else {
+        panic!()
+    };
     assert_eq!((anew.generation, anew.void_time.0), (1, 0));
 }
 
@@ -160,7 +182,8 @@ fn restarts_keep_everything() {
     let mut db = Driven::fresh(&config, 4 << 20, 4096);
     for round in 0..3u64 {
         for n in 0..200 {
-            let value = bin(Value::Bytes(vec![n as u8; 100 + (n as usize * 13 + round as usize) % 1500]));
+            let value =
+                bin(Value::Bytes(vec![n as u8; 100 + (n as usize * 13 + round as usize) % 1500]));
             db.run(db.namespace.put(&key("a", n), &value, &replace())).unwrap();
         }
     }
@@ -217,7 +240,8 @@ fn truncated_sets_stay_empty() {
         assert_eq!(scan_all(&db, Some("a")), 1);
         assert_eq!(scan_all(&db, Some("b")), 100);
         assert!(db.run(db.namespace.get(&key("a", 7), &READ)).unwrap().is_none());
-        let sets: Vec<(String, u64)> = db.namespace.sets().into_iter().map(|s| (s.name, s.records)).collect();
+        let sets: Vec<(String, u64)> =
+            db.namespace.sets().into_iter().map(|s| (s.name, s.records)).collect();
         assert_eq!(sets, [("a".to_owned(), 1), ("b".to_owned(), 100)]);
     }
     assert_eq!(db.run(db.namespace.truncate(None)).unwrap(), 101);
@@ -267,12 +291,16 @@ fn buffered_writes_reach_the_device_in_time() {
             panic!("flushed before its time");
         }
         db.clock.advance(100);
-        if cairn_engine::time::Clock::now_ms(&*db.clock) >= common::NOW_MS + config.flush_max.as_millis() as u64 {
+        if cairn_engine::time::Clock::now_ms(&*db.clock)
+            >= common::NOW_MS + config.flush_max.as_millis() as u64
+        {
             break;
         }
     }
     while db.turn() {}
-    let image = std::sync::Arc::new(db.devices[0].crash_image(cairn_engine::device::sim::CrashPolicy::LoseAll));
+    let image = std::sync::Arc::new(
+        db.devices[0].crash_image(cairn_engine::device::sim::CrashPolicy::LoseAll),
+    );
     let db = Driven::open(&config, vec![image], &db.clock).unwrap();
     assert!(db.run(db.namespace.get(&key("s", 1), &READ)).unwrap().is_some());
 }

@@ -26,11 +26,15 @@ fn key(n: u64) -> Key {
 
 fn value(n: u64, round: u64) -> Vec<(Box<str>, Value)> {
     let len = 50 + (n * 37 % 3000) as usize;
-    vec![("n".into(), Value::Int((n * 10 + round) as i64)), ("b".into(), Value::Bytes(vec![n as u8; len]))]
+    vec![
+        ("n".into(), Value::Int((n * 10 + round) as i64)),
+        ("b".into(), Value::Bytes(vec![n as u8; len])),
+    ]
 }
 
 fn check(namespace: &Namespace, n: u64, round: u64) {
-    let record = reactor::block_on(namespace.get(&key(n), &ReadPolicy { bypass_cache: n % 2 == 0 }));
+    let record =
+        reactor::block_on(namespace.get(&key(n), &ReadPolicy { bypass_cache: n.is_multiple_of(2) }));
     let record = record.unwrap().expect("an acknowledged record is there");
     let bins: Vec<(Box<str>, Value)> = record
         .bins()
@@ -73,7 +77,7 @@ fn worker(namespace: &Namespace, kind: IoKind, thread: u64) {
     let _reactor = reactor::Reactor::install(kind).unwrap();
     for round in 0..3 {
         for n in (0..KEYS).map(|n| n * THREADS + thread) {
-            let durability = if n % 3 == 0 { Durability::Device } else { Durability::Buffer };
+            let durability = if n.is_multiple_of(3) { Durability::Device } else { Durability::Buffer };
             let policy = WritePolicy {
                 exists: ExistsPolicy::Replace,
                 durability: Some(durability),
@@ -81,7 +85,7 @@ fn worker(namespace: &Namespace, kind: IoKind, thread: u64) {
             };
             let put = reactor::block_on(namespace.put(&key(n), &value(n, round), &policy));
             assert!(matches!(put, Ok(Outcome::Done(_))), "{put:?}");
-            if n % 5 == 0 {
+            if n.is_multiple_of(5) {
                 check(namespace, n, round);
             }
         }
@@ -104,8 +108,7 @@ fn a_hot_counter_counts_every_addition() {
     let dir = tempfile::tempdir().unwrap();
     let options = OpenOptions::new(IoEngine::choose(IoChoice::Auto).unwrap());
     let namespace = Namespace::open(&config(dir.path()), &options).unwrap();
-    let policy =
-        WritePolicy { durability: Some(Durability::Buffer), ..WritePolicy::default() };
+    let policy = WritePolicy { durability: Some(Durability::Buffer), ..WritePolicy::default() };
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
@@ -117,7 +120,8 @@ fn a_hot_counter_counts_every_addition() {
             });
         }
     });
-    let record = reactor::block_on(namespace.get(&key(1), &ReadPolicy::default())).unwrap().unwrap();
+    let record =
+        reactor::block_on(namespace.get(&key(1), &ReadPolicy::default())).unwrap().unwrap();
     let (_, total) = record.bins().unwrap().next().unwrap().unwrap();
     assert_eq!(total.to_value().unwrap(), Value::Int(THREADS as i64 * 500));
 }

@@ -48,7 +48,9 @@ impl Node {
         loop {
             match Client::connect(&node.address).await {
                 Ok(client) => return (node, client),
-                Err(error) => assert!(Instant::now() < deadline, "the node does not answer: {error}"),
+                Err(error) => {
+                    assert!(Instant::now() < deadline, "the node does not answer: {error}")
+                }
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -96,7 +98,8 @@ struct Chance(u64);
 
 impl Chance {
     fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 }
@@ -136,7 +139,8 @@ async fn write(client: Client, writer: u64, mut known: Vec<Known>, seed: u64) ->
 /// Reads every key and compares. Takes over what is found as what is known.
 async fn check(client: &Client, writer: u64, known: &mut [Known], seed: u64) {
     for (n, state) in (0..).zip(known.iter_mut()) {
-        let record = client.get(&key(writer, n)).await.expect("a record that was written can be read");
+        let record =
+            client.get(&key(writer, n)).await.expect("a record that was written can be read");
         let found = record.map(|record| match (record.get("n"), record.get("content")) {
             (Some(Value::Int(number)), Some(Value::Bytes(bytes))) => {
                 assert!(**bytes == *content(*number), "key {writer}-{n} is torn, seed {seed}");
@@ -177,7 +181,9 @@ async fn a_killed_node_keeps_its_word() {
         }
         let writers: Vec<_> = (0..)
             .zip(known.drain(..))
-            .map(|(writer, known)| tokio::spawn(write(client.clone(), writer, known, seed ^ round << 8)))
+            .map(|(writer, known)| {
+                tokio::spawn(write(client.clone(), writer, known, seed ^ round << 8))
+            })
             .collect();
         // The moment of the kill: the one thing here that is left to chance, and to the clock.
         tokio::time::sleep(Duration::from_millis(20 + chance.below(400))).await;
@@ -188,5 +194,7 @@ async fn a_killed_node_keeps_its_word() {
             acknowledged += count;
         }
     }
-    println!("{kills} kills, {acknowledged} acknowledged writes and deletes, seed {seed}: none lost, none back");
+    println!(
+        "{kills} kills, {acknowledged} acknowledged writes and deletes, seed {seed}: none lost, none back"
+    );
 }

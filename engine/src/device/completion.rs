@@ -45,25 +45,14 @@ enum Slot<T> {
 impl<T> Completion<T> {
     /// A completion and the end that resolves it.
     pub fn pair() -> (Completer<T>, Completion<T>) {
-        let shared = Arc::new(Shared {
-            slot: Mutex::new(Slot::Empty(None)),
-        });
-        let completion = Completion {
-            state: State::Waiting(Arc::clone(&shared)),
-        };
-        (
-            Completer {
-                shared: Some(shared),
-            },
-            completion,
-        )
+        let shared = Arc::new(Shared { slot: Mutex::new(Slot::Empty(None)) });
+        let completion = Completion { state: State::Waiting(Arc::clone(&shared)) };
+        (Completer { shared: Some(shared) }, completion)
     }
 
     /// A completion that is done already.
     pub fn ready(result: io::Result<T>) -> Self {
-        Completion {
-            state: State::Ready(result),
-        }
+        Completion { state: State::Ready(result) }
     }
 
     /// The result if it is there, without waiting and without a waker. A thread that asks again and again must

@@ -27,22 +27,14 @@ struct Subject {
 
 impl Subject {
     fn real(device: Arc<dyn Device>, reactor: Option<IoKind>) -> Subject {
-        Subject {
-            device,
-            sim: None,
-            reactor,
-        }
+        Subject { device, sim: None, reactor }
     }
 
     fn simulated(sector: u32, stepped: bool) -> Subject {
         let sim = Arc::new(SimDevice::new("sim", SIZE, sector, 42));
         sim.set_stepped(stepped);
         let device: Arc<dyn Device> = Arc::clone(&sim) as _;
-        Subject {
-            device,
-            sim: Some(sim),
-            reactor: None,
-        }
+        Subject { device, sim: Some(sim), reactor: None }
     }
 
     fn sector(&self) -> usize {
@@ -63,10 +55,7 @@ impl Subject {
     }
 
     fn write(&self, bytes: &[u8], offset: u64, durable: bool) -> io::Result<()> {
-        self.wait(
-            self.device
-                .write(&Region::from_bytes(bytes), 0, bytes.len(), offset, durable),
-        )
+        self.wait(self.device.write(&Region::from_bytes(bytes), 0, bytes.len(), offset, durable))
     }
 
     fn read(&self, len: usize, offset: u64) -> io::Result<AlignedBuf> {
@@ -89,10 +78,7 @@ impl Subject {
 /// Bytes that tell where they belong.
 fn pattern(seed: u64, len: usize) -> Vec<u8> {
     let mut rng = Rng::new(seed);
-    (0..len.div_ceil(8))
-        .flat_map(|_| rng.next_u64().to_le_bytes())
-        .take(len)
-        .collect()
+    (0..len.div_ceil(8)).flat_map(|_| rng.next_u64().to_le_bytes()).take(len).collect()
 }
 
 /// The whole suite.
@@ -121,48 +107,29 @@ fn what_is_written_is_read(subject: &Subject) {
         for count in [1, 2, 3, 8] {
             let (offset, len) = ((first * sector) as u64, count * sector);
             let bytes = pattern(offset + len as u64, len);
-            subject
-                .write(&bytes, offset, count % 2 == 0)
-                .expect("a write");
+            subject.write(&bytes, offset, count % 2 == 0).expect("a write");
             assert!(subject.read(len, offset).expect("a read")[..] == bytes);
         }
     }
     let last = SIZE - sector as u64;
     let bytes = pattern(9, sector);
-    subject
-        .write(&bytes, last, true)
-        .expect("a write of the last sector");
-    assert!(
-        subject
-            .read(sector, last)
-            .expect("a read of the last sector")[..]
-            == bytes
-    );
+    subject.write(&bytes, last, true).expect("a write of the last sector");
+    assert!(subject.read(sector, last).expect("a read of the last sector")[..] == bytes);
 }
 
 /// What is outside or unaligned is refused, and changes nothing.
 fn bad_ranges_are_refused(subject: &Subject) {
     let sector = subject.sector();
     subject.write(&vec![7; sector], 0, true).expect("a write");
-    let bad = [
-        (1, sector),
-        (0, 100),
-        (SIZE, sector),
-        (SIZE - sector as u64, 2 * sector),
-    ];
-    let bad = bad
-        .into_iter()
-        .chain([(u64::MAX - sector as u64 + 1, sector)]);
+    let bad = [(1, sector), (0, 100), (SIZE, sector), (SIZE - sector as u64, 2 * sector)];
+    let bad = bad.into_iter().chain([(u64::MAX - sector as u64 + 1, sector)]);
     for (offset, len) in bad {
         for result in [
             subject.read(len, offset).map(drop),
             subject.write(&vec![8; len], offset, false),
             subject.wait(subject.device.discard(offset, len as u64)),
         ] {
-            assert_eq!(
-                result.expect_err("refused").kind(),
-                io::ErrorKind::InvalidInput
-            );
+            assert_eq!(result.expect_err("refused").kind(), io::ErrorKind::InvalidInput);
         }
     }
     let short = subject.device.read(AlignedBuf::new(sector - 1), sector, 0);
@@ -171,11 +138,7 @@ fn bad_ranges_are_refused(subject: &Subject) {
         io::ErrorKind::InvalidInput
     );
     let region = Region::new(4096);
-    for (start, len) in [
-        (4096, sector),
-        (1, sector),
-        (usize::MAX - sector + 1, sector),
-    ] {
+    for (start, len) in [(4096, sector), (1, sector), (usize::MAX - sector + 1, sector)] {
         let write = subject.device.write(&region, start, len, 0, false);
         assert_eq!(
             subject.wait(write).expect_err("outside the region").kind(),
@@ -203,13 +166,8 @@ fn many_in_flight(subject: &Subject) {
     for write in writes {
         subject.wait(write).expect("a write");
     }
-    let reads: Vec<_> = (0..600)
-        .map(|n| {
-            subject
-                .device
-                .read(AlignedBuf::new(sector), sector, place(n))
-        })
-        .collect();
+    let reads: Vec<_> =
+        (0..600).map(|n| subject.device.read(AlignedBuf::new(sector), sector, place(n))).collect();
     for (n, read) in reads.into_iter().enumerate() {
         assert!(subject.wait(read).expect("a read")[..] == pattern(n as u64, sector));
     }
@@ -218,12 +176,9 @@ fn many_in_flight(subject: &Subject) {
 /// More requests than slots or than the pool's queue: they wait their turn, none is lost.
 fn more_in_flight_than_the_ring_holds(subject: &Subject) {
     let sector = subject.sector();
-    subject
-        .write(&pattern(1, sector), 0, false)
-        .expect("a write");
-    let reads: Vec<_> = (0..6000)
-        .map(|_| subject.device.read(AlignedBuf::new(sector), sector, 0))
-        .collect();
+    subject.write(&pattern(1, sector), 0, false).expect("a write");
+    let reads: Vec<_> =
+        (0..6000).map(|_| subject.device.read(AlignedBuf::new(sector), sector, 0)).collect();
     for read in reads {
         assert!(subject.wait(read).expect("a read")[..] == pattern(1, sector));
     }
@@ -271,25 +226,15 @@ fn dropped_completions_are_harmless(subject: &Subject) {
         let sector = subject.sector();
         for n in 0..300 {
             let region = Region::from_bytes(&pattern(n, sector));
-            drop(
-                subject
-                    .device
-                    .write(&region, 0, sector, n * sector as u64, false),
-            );
-            drop(
-                subject
-                    .device
-                    .read(AlignedBuf::new(64 * sector), 64 * sector, SIZE / 2),
-            );
+            drop(subject.device.write(&region, 0, sector, n * sector as u64, false));
+            drop(subject.device.read(AlignedBuf::new(64 * sector), 64 * sector, SIZE / 2));
         }
     };
     abandon(subject);
     subject.on_thread(abandon).join().expect("the thread ends");
     // A later request to the same place may overtake the abandoned ones, so this one goes elsewhere.
     let place = SIZE - sector as u64;
-    subject
-        .write(&pattern(3, sector), place, true)
-        .expect("a write");
+    subject.write(&pattern(3, sector), place, true).expect("a write");
     assert!(subject.read(sector, place).expect("a read")[..] == pattern(3, sector));
 }
 
@@ -306,17 +251,11 @@ fn large_transfers(subject: &Subject) {
 fn syncs_and_discards(subject: &Subject) {
     let sector = subject.sector();
     subject.wait(subject.device.sync()).expect("a sync");
-    subject
-        .write(&pattern(4, 2 * sector), 0, false)
-        .expect("a write");
+    subject.write(&pattern(4, 2 * sector), 0, false).expect("a write");
     subject.wait(subject.device.sync()).expect("a sync");
-    subject
-        .wait(subject.device.discard(sector as u64, sector as u64))
-        .expect("a discard");
+    subject.wait(subject.device.discard(sector as u64, sector as u64)).expect("a discard");
     assert!(subject.read(sector, 0).expect("a read")[..] == pattern(4, 2 * sector)[..sector]);
-    subject
-        .wait(subject.device.discard(0, 0))
-        .expect("a discard of nothing");
+    subject.wait(subject.device.discard(0, 0)).expect("a discard of nothing");
 }
 
 /// The completions are futures: several in a row and in one task.
@@ -326,10 +265,7 @@ fn futures_work(subject: &Subject) {
     let task = async {
         subject.device.write(&region, 0, sector, 0, true).await?;
         subject.device.sync().await?;
-        subject
-            .device
-            .read(AlignedBuf::new(sector), sector, 0)
-            .await
+        subject.device.read(AlignedBuf::new(sector), sector, 0).await
     };
     let found = match &subject.sim {
         Some(sim) => sim.drive(task),
@@ -345,18 +281,14 @@ fn two_threads(subject: &Subject) {
             let sector = subject.sector();
             for n in 0..200 {
                 let offset = base + n * sector as u64;
-                subject
-                    .write(&pattern(offset, sector), offset, false)
-                    .expect("a write");
+                subject.write(&pattern(offset, sector), offset, false).expect("a write");
                 assert!(
                     subject.read(sector, offset).expect("a read")[..] == pattern(offset, sector)
                 );
             }
         })
     });
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().expect("the thread passes"));
+    threads.into_iter().for_each(|thread| thread.join().expect("the thread passes"));
 }
 
 /// Shows that the simulator does what devices do; otherwise crash tests would prove nothing about flash.

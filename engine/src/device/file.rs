@@ -81,12 +81,7 @@ impl FileDevice {
         engine: &IoEngine,
         sector: Option<u32>,
     ) -> io::Result<Arc<FileDevice>> {
-        let Opened {
-            file,
-            geometry,
-            direct,
-            block_device,
-        } = open::open(path, mode, sector)?;
+        let Opened { file, geometry, direct, block_device } = open::open(path, mode, sector)?;
         Ok(Arc::new(FileDevice {
             name: path.display().to_string(),
             path: path.to_owned(),
@@ -138,11 +133,7 @@ impl FileDevice {
     ) -> Completion<T> {
         let (done, completion) = Completion::pair();
         let request = self.request(offset, len, work(done));
-        let left = if self.uring {
-            reactor::submit(request)
-        } else {
-            Err(request)
-        };
+        let left = if self.uring { reactor::submit(request) } else { Err(request) };
         if let Err(request) = left {
             pool::submit(request);
         }
@@ -150,11 +141,7 @@ impl FileDevice {
     }
 
     fn check_writable(&self) -> io::Result<()> {
-        if self.writable {
-            Ok(())
-        } else {
-            Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem))
-        }
+        if self.writable { Ok(()) } else { Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem)) }
     }
 }
 
@@ -191,12 +178,7 @@ impl Device for FileDevice {
             Ok(()) if len == 0 => Completion::ready(Ok(())),
             Ok(()) => {
                 let source = Arc::clone(source);
-                self.send(offset, len, |done| Work::Write {
-                    source,
-                    start,
-                    durable,
-                    done,
-                })
+                self.send(offset, len, |done| Work::Write { source, start, durable, done })
             }
         }
     }
@@ -209,9 +191,8 @@ impl Device for FileDevice {
     }
 
     fn discard(&self, offset: u64, len: u64) -> Completion<()> {
-        let checked = self
-            .check_writable()
-            .and_then(|()| request::check_range(self.geometry, offset, len));
+        let checked =
+            self.check_writable().and_then(|()| request::check_range(self.geometry, offset, len));
         // Punching a hole in a file would give away space that was allocated on purpose.
         if checked.is_err() || !self.block_device || len == 0 {
             return Completion::ready(checked);

@@ -46,15 +46,9 @@ impl AlignedBuf {
     #[must_use]
     pub fn new(len: usize) -> Self {
         let size = class_size(len);
-        let reused = class_of(size).and_then(|class| {
-            FREE.try_with(|free| free.borrow_mut().take(class))
-                .ok()
-                .flatten()
-        });
-        AlignedBuf {
-            memory: reused.unwrap_or_else(|| Block::allocate(size)),
-            len,
-        }
+        let reused = class_of(size)
+            .and_then(|class| FREE.try_with(|free| free.borrow_mut().take(class)).ok().flatten());
+        AlignedBuf { memory: reused.unwrap_or_else(|| Block::allocate(size)), len }
     }
 
     /// How many bytes fit without another allocation.
@@ -104,10 +98,7 @@ impl Drop for AlignedBuf {
         let Some(class) = class_of(self.memory.size) else {
             return;
         };
-        let empty = Block {
-            start: NonNull::dangling(),
-            size: 0,
-        };
+        let empty = Block { start: NonNull::dangling(), size: 0 };
         let block = std::mem::replace(&mut self.memory, empty);
         // A thread that is going away has no list any more; the block, moved into the closure, is then simply freed.
         let _ = FREE.try_with(move |free| free.borrow_mut().put(class, block));
@@ -116,9 +107,7 @@ impl Drop for AlignedBuf {
 
 impl fmt::Debug for AlignedBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AlignedBuf")
-            .field("len", &self.len)
-            .finish_non_exhaustive()
+        f.debug_struct("AlignedBuf").field("len", &self.len).finish_non_exhaustive()
     }
 }
 
@@ -138,9 +127,7 @@ impl Block {
         let layout = Self::layout(size);
         // SAFETY: the layout is not empty, `class_size` never gives 0.
         let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else {
-            handle_alloc_error(layout)
-        };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
         Block { start, size }
     }
 
@@ -218,11 +205,7 @@ impl Region {
         let map = MmapMut::map_anon(len)
             .unwrap_or_else(|error| panic!("no memory for a region of {len} bytes: {error}"));
         let region = Region { map: map.into() };
-        assert_eq!(
-            region.start().addr() % BUFFER_ALIGN,
-            0,
-            "mappings start on a page"
-        );
+        assert_eq!(region.start().addr() % BUFFER_ALIGN, 0, "mappings start on a page");
         Arc::new(region)
     }
 
@@ -272,11 +255,7 @@ impl Region {
         self.check(start, bytes.len());
         // SAFETY: inside the mapping; the caller has the sole right to the range, so `bytes` cannot overlap it
         // either.
-        unsafe {
-            self.start()
-                .add(start)
-                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
-        };
+        unsafe { self.start().add(start).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 
     /// Where the region starts, for the kernel. A ring that registers a region knows it again by this address: it
@@ -301,9 +280,7 @@ impl Region {
 
 impl fmt::Debug for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Region")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Region").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -314,18 +291,8 @@ mod tests {
     /// Shows that every size is aligned and readable; O_DIRECT would refuse a read into anything else.
     #[test]
     fn buffers_are_aligned_and_initialised() {
-        for len in [
-            0,
-            1,
-            512,
-            4095,
-            4096,
-            4097,
-            100_000,
-            LARGEST_CLASS,
-            LARGEST_CLASS + 1,
-            9 << 20,
-        ] {
+        for len in [0, 1, 512, 4095, 4096, 4097, 100_000, LARGEST_CLASS, LARGEST_CLASS + 1, 9 << 20]
+        {
             let mut buffer = AlignedBuf::new(len);
             assert_eq!(buffer.len(), len);
             assert_eq!(buffer.as_ptr().addr() % BUFFER_ALIGN, 0);
@@ -349,14 +316,8 @@ mod tests {
         drop(burst);
         let kept = FREE.with(|free| free.borrow().bytes);
         assert_eq!(kept, FREE_LIST_BYTES);
-        let counted: usize = FREE.with(|free| {
-            free.borrow()
-                .classes
-                .iter()
-                .flatten()
-                .map(|block| block.size)
-                .sum()
-        });
+        let counted: usize =
+            FREE.with(|free| free.borrow().classes.iter().flatten().map(|block| block.size).sum());
         assert_eq!(counted, kept);
     }
 
@@ -365,9 +326,7 @@ mod tests {
     fn buffers_move_between_threads() {
         let mut buffer = AlignedBuf::new(8192);
         buffer[8191] = 7;
-        let last = std::thread::spawn(move || buffer[8191])
-            .join()
-            .expect("the thread ends");
+        let last = std::thread::spawn(move || buffer[8191]).join().expect("the thread ends");
         assert_eq!(last, 7);
     }
 

@@ -49,9 +49,7 @@ pub(super) fn open(path: &Path, mode: OpenMode, sector: Option<u32>) -> io::Resu
 }
 
 fn open_existing(path: &Path, mode: OpenMode, sector: Option<u32>) -> io::Result<Opened> {
-    let kind = fs::metadata(path)
-        .map_err(|error| at(path, &error))?
-        .file_type();
+    let kind = fs::metadata(path).map_err(|error| at(path, &error))?.file_type();
     let block_device = kind.is_block_device();
     if !block_device && !kind.is_file() {
         return Err(unsupported(format!(
@@ -61,42 +59,26 @@ fn open_existing(path: &Path, mode: OpenMode, sector: Option<u32>) -> io::Result
     }
     let (file, direct) = open_direct(path, mode, block_device)?;
     lock(&file, path, mode)?;
-    let found = if block_device {
-        measure_block_device(&file)?
-    } else {
-        measure_file(&file, direct)?
-    };
+    let found =
+        if block_device { measure_block_device(&file)? } else { measure_file(&file, direct)? };
     let sector = choose_sector(path, &found, sector)?;
     let size = found.size / u64::from(sector) * u64::from(sector);
-    Ok(Opened {
-        file,
-        geometry: Geometry { size, sector },
-        direct,
-        block_device,
-    })
+    Ok(Opened { file, geometry: Geometry { size, sector }, direct, block_device })
 }
 
 /// Opens with `O_DIRECT`, or without it where the file system refuses.
 fn open_direct(path: &Path, mode: OpenMode, block_device: bool) -> io::Result<(File, bool)> {
     let writable = mode != OpenMode::ReadOnly;
     // On a block device O_EXCL means that nobody has it mounted.
-    let exclusive = if block_device && writable {
-        libc::O_EXCL
-    } else {
-        0
-    };
+    let exclusive = if block_device && writable { libc::O_EXCL } else { 0 };
     let with = |flags| {
-        OpenOptions::new()
-            .read(true)
-            .write(writable)
-            .custom_flags(exclusive | flags)
-            .open(path)
+        OpenOptions::new().read(true).write(writable).custom_flags(exclusive | flags).open(path)
     };
     match with(libc::O_DIRECT) {
         Ok(file) => Ok((file, true)),
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => with(0)
-            .map(|file| (file, false))
-            .map_err(|error| at(path, &error)),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            with(0).map(|file| (file, false)).map_err(|error| at(path, &error))
+        }
         Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Err(busy(path)),
         Err(error) => Err(at(path, &error)),
     }
@@ -104,11 +86,7 @@ fn open_direct(path: &Path, mode: OpenMode, block_device: bool) -> io::Result<(F
 
 /// Takes the lock that says who uses the device. It goes with the last descriptor.
 fn lock(file: &File, path: &Path, mode: OpenMode) -> io::Result<()> {
-    let how = if mode == OpenMode::ReadOnly {
-        libc::LOCK_SH
-    } else {
-        libc::LOCK_EX
-    };
+    let how = if mode == OpenMode::ReadOnly { libc::LOCK_SH } else { libc::LOCK_EX };
     // SAFETY: no memory is involved.
     if unsafe { libc::flock(file.as_raw_fd(), how | libc::LOCK_NB) } == 0 {
         return Ok(());
@@ -142,37 +120,18 @@ fn measure_block_device(file: &File) -> io::Result<Measured> {
         return Err(io::Error::last_os_error());
     }
     let logical = logical.cast_unsigned();
-    let sector = if logical == SMALL_SECTOR && physical == LARGE_SECTOR {
-        physical
-    } else {
-        logical
-    };
-    Ok(Measured {
-        sector,
-        smallest: logical,
-        size,
-    })
+    let sector =
+        if logical == SMALL_SECTOR && physical == LARGE_SECTOR { physical } else { logical };
+    Ok(Measured { sector, smallest: logical, size })
 }
 
 /// Asks a file and its file system.
 fn measure_file(file: &File, direct: bool) -> io::Result<Measured> {
     let metadata = file.metadata()?;
-    let smallest = if direct {
-        direct_alignment(file).max(SMALL_SECTOR)
-    } else {
-        SMALL_SECTOR
-    };
+    let smallest = if direct { direct_alignment(file).max(SMALL_SECTOR) } else { SMALL_SECTOR };
     let whole_blocks = metadata.blksize() >= u64::from(LARGE_SECTOR);
-    let sector = if whole_blocks {
-        smallest.max(LARGE_SECTOR)
-    } else {
-        smallest
-    };
-    Ok(Measured {
-        sector,
-        smallest,
-        size: metadata.len(),
-    })
+    let sector = if whole_blocks { smallest.max(LARGE_SECTOR) } else { smallest };
+    Ok(Measured { sector, smallest, size: metadata.len() })
 }
 
 /// What the file system asks of direct I/O; 0 if it does not say.
@@ -219,21 +178,12 @@ fn choose_sector(path: &Path, found: &Measured, wish: Option<u32>) -> io::Result
 /// Makes a file with all its space, durably, or nothing.
 fn create(path: &Path, size: u64) -> io::Result<()> {
     if size == 0 {
-        return Err(invalid(format!(
-            "{}: a device file needs a size",
-            path.display()
-        )));
+        return Err(invalid(format!("{}: a device file needs a size", path.display())));
     }
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(path);
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path);
     let file = file.map_err(|error| at(path, &error))?;
     let made = allocate(&file, size).map_err(|error| no_room(path, &file, size, error));
-    let made = made
-        .and_then(|()| file.sync_all())
-        .and_then(|()| sync_directory(path));
+    let made = made.and_then(|()| file.sync_all()).and_then(|()| sync_directory(path));
     made.inspect_err(|_| remove(path))
 }
 
@@ -268,9 +218,7 @@ fn write_zeros(mut file: &File, size: u64) -> io::Result<()> {
 
 /// Makes the new name durable.
 fn sync_directory(path: &Path) -> io::Result<()> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
@@ -283,22 +231,14 @@ fn remove(path: &Path) {
 
 /// Says how much was wanted and how much there is, if that is the trouble.
 fn no_room(path: &Path, file: &File, size: u64, error: io::Error) -> io::Error {
-    if !matches!(
-        error.raw_os_error(),
-        Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG)
-    ) {
+    if !matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG)) {
         return at(path, &error);
     }
     // What the attempt took is free again as soon as the file is gone.
-    let taken = file
-        .metadata()
-        .map_or(0, |metadata| metadata.blocks() * 512);
+    let taken = file.metadata().map_or(0, |metadata| metadata.blocks() * 512);
     let free =
         free_bytes(path).map_or_else(|| "unknown".to_owned(), |free| (free + taken).to_string());
-    let message = format!(
-        "{}: {size} bytes wanted, {free} free: {error}",
-        path.display()
-    );
+    let message = format!("{}: {size} bytes wanted, {free} free: {error}", path.display());
     io::Error::new(io::ErrorKind::StorageFull, message)
 }
 

@@ -34,11 +34,7 @@ pub(super) struct Parker {
 
 impl Parker {
     pub(super) fn of_this_thread() -> Parker {
-        Parker {
-            state: AtomicU32::new(AWAKE),
-            thread: thread::current(),
-            eventfd: OnceLock::new(),
-        }
+        Parker { state: AtomicU32::new(AWAKE), thread: thread::current(), eventfd: OnceLock::new() }
     }
 
     /// The eventfd, made at the first call. Only the owner calls this.
@@ -67,10 +63,7 @@ impl Parker {
     }
 
     fn write_eventfd(&self) {
-        let fd = self
-            .eventfd
-            .get()
-            .expect("only a thread with an eventfd sleeps in its ring");
+        let fd = self.eventfd.get().expect("only a thread with an eventfd sleeps in its ring");
         let one = 1_u64;
         // SAFETY: writes eight bytes of a local. It cannot fail: the count is far from its limit, each write is read.
         let written = unsafe { libc::write(fd.as_raw_fd(), (&raw const one).cast(), 8) };
@@ -113,9 +106,7 @@ impl Parker {
     }
 
     fn sleep_as(&self, how: u32) -> bool {
-        self.state
-            .compare_exchange(AWAKE, how, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+        self.state.compare_exchange(AWAKE, how, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 

@@ -38,10 +38,7 @@ struct Job {
 
 impl Job {
     fn run(self) {
-        let Job {
-            mut request,
-            submitter,
-        } = self;
+        let Job { mut request, submitter } = self;
         let result = run_blocking(&mut request);
         request.finish(result);
         if let Some(parker) = submitter {
@@ -52,10 +49,7 @@ impl Job {
 
 /// Gives a request to the pool, or does it here when the pool is full or could not be started.
 pub(super) fn submit(request: Request) {
-    let job = Job {
-        request,
-        submitter: reactor::current_parker(),
-    };
+    let job = Job { request, submitter: reactor::current_parker() };
     match queue().try_send(job) {
         Ok(()) => {}
         Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job.run(),
@@ -78,10 +72,7 @@ fn start_thread(number: usize, jobs: Receiver<Job>) {
     let work = move || jobs.iter().for_each(Job::run);
     // A thread that cannot be started leaves its work to the others; with none, the queue is disconnected and every
     // submitter does its own requests.
-    if let Err(error) = thread::Builder::new()
-        .name(format!("cairn-io-{number}"))
-        .spawn(work)
-    {
+    if let Err(error) = thread::Builder::new().name(format!("cairn-io-{number}")).spawn(work) {
         tracing::warn!(%error, number, "a thread of the I/O pool could not be started");
     }
 }
@@ -109,12 +100,7 @@ fn attempt(request: &mut Request) -> io::Result<usize> {
                 unsafe { libc::pread(fd, rest.as_mut_ptr().cast(), rest.len(), signed(offset)) };
             outcome(moved)
         }
-        Work::Write {
-            source,
-            start,
-            durable,
-            ..
-        } => {
+        Work::Write { source, start, durable, .. } => {
             // SAFETY: the caller of `Device::write` leaves these bytes alone until the completion is ready.
             let rest = unsafe { source.slice(*start + moved, len - moved) };
             write_at(fd, rest, offset, *durable)
@@ -128,10 +114,7 @@ fn attempt(request: &mut Request) -> io::Result<usize> {
 }
 
 fn write_at(fd: i32, bytes: &[u8], offset: u64, durable: bool) -> io::Result<usize> {
-    let part = libc::iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    };
+    let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let flags = if durable { libc::RWF_DSYNC } else { 0 };
     // SAFETY: the one iovec describes `bytes`, which outlives the call and is only read.
     let result = outcome(unsafe { libc::pwritev2(fd, &raw const part, 1, signed(offset), flags) });

@@ -73,15 +73,13 @@ impl IoEngine {
     /// `Unsupported` if io_uring was asked for and does not work here; the message says why.
     pub fn choose(choice: IoChoice) -> io::Result<IoEngine> {
         let (kind, reason) = match choice {
-            IoChoice::Pool => (
-                IoKind::Pool,
-                "The configuration asks for the thread pool.".to_owned(),
-            ),
+            IoChoice::Pool => {
+                (IoKind::Pool, "The configuration asks for the thread pool.".to_owned())
+            }
             IoChoice::Auto => match probe() {
-                Ok(()) => (
-                    IoKind::Uring,
-                    "The kernel offers io_uring, and it works here.".to_owned(),
-                ),
+                Ok(()) => {
+                    (IoKind::Uring, "The kernel offers io_uring, and it works here.".to_owned())
+                }
                 Err(why) => (IoKind::Pool, why),
             },
             IoChoice::Uring => {
@@ -104,9 +102,7 @@ fn probe() -> Result<(), String> {
     }
     let mut probe = Probe::new();
     if let Err(error) = ring.submitter().register_probe(&mut probe) {
-        return Err(format!(
-            "The kernel does not say what its io_uring can do ({error})."
-        ));
+        return Err(format!("The kernel does not say what its io_uring can do ({error})."));
     }
     let missing: Vec<_> = NEEDED
         .iter()
@@ -116,10 +112,7 @@ fn probe() -> Result<(), String> {
     if missing.is_empty() {
         return Ok(());
     }
-    Err(format!(
-        "The kernel's io_uring cannot do {}.",
-        missing.join(", ")
-    ))
+    Err(format!("The kernel's io_uring cannot do {}.", missing.join(", ")))
 }
 
 const NEEDED: [(u8, &str); 6] = [
@@ -137,10 +130,7 @@ fn refused(error: &io::Error) -> String {
     match (error.raw_os_error(), switch.trim()) {
         (Some(libc::ENOSYS), _) => "This kernel has no io_uring.".to_owned(),
         (Some(libc::EPERM), "1" | "2") => {
-            format!(
-                "io_uring is switched off here (kernel.io_uring_disabled = {}).",
-                switch.trim()
-            )
+            format!("io_uring is switched off here (kernel.io_uring_disabled = {}).", switch.trim())
         }
         (Some(libc::EPERM | libc::EACCES), _) => {
             "io_uring is forbidden here, as default containers do (seccomp).".to_owned()
@@ -162,10 +152,7 @@ mod tests {
         assert_eq!("auto".parse(), Ok(IoChoice::Auto));
         assert_eq!("io_uring".parse(), Ok(IoChoice::Uring));
         assert_eq!("pool".parse(), Ok(IoChoice::Pool));
-        assert_eq!(
-            "uring".parse::<IoChoice>(),
-            Err(UnknownIoChoice("uring".to_owned()))
-        );
+        assert_eq!("uring".parse::<IoChoice>(), Err(UnknownIoChoice("uring".to_owned())));
     }
 
     /// Shows that asking for the pool always gives the pool, and that "auto" always gives something with a reason.
@@ -175,9 +162,6 @@ mod tests {
         assert_eq!(pool.kind, IoKind::Pool);
         let auto = IoEngine::choose(IoChoice::Auto).expect("auto falls back");
         assert!(!auto.reason.is_empty());
-        assert_eq!(
-            auto.kind == IoKind::Uring,
-            IoEngine::choose(IoChoice::Uring).is_ok()
-        );
+        assert_eq!(auto.kind == IoKind::Uring, IoEngine::choose(IoChoice::Uring).is_ok());
     }
 }

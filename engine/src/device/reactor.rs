@@ -54,11 +54,7 @@ impl Local {
     /// Runs `work` on the ring and answers what it finished; none without a ring.
     fn with_ring<R>(&self, work: impl FnOnce(&mut Ring, &mut Finished) -> R) -> Option<(R, usize)> {
         let mut finished = self.finished.take();
-        let result = self
-            .ring
-            .borrow_mut()
-            .as_mut()
-            .map(|ring| work(ring, &mut finished));
+        let result = self.ring.borrow_mut().as_mut().map(|ring| work(ring, &mut finished));
         let count = finished.len();
         for (request, outcome) in finished.drain(..) {
             request.finish(outcome);
@@ -97,9 +93,7 @@ impl Reactor {
                 *local.ring.borrow_mut() = Some(ring);
             }
             local.installed.set(Some(kind));
-            Ok(Guard {
-                not_send: PhantomData,
-            })
+            Ok(Guard { not_send: PhantomData })
         })
     }
 }
@@ -141,12 +135,10 @@ pub fn pending() -> usize {
 /// What the kernel says, such as too little lockable memory. Regions that were registered before the one that
 /// failed stay so; writes from the others work too, only not as cheaply.
 pub fn register_buffers(regions: &[Arc<Region>]) -> io::Result<()> {
-    LOCAL.with(
-        |local| match local.with_ring(|ring, _| ring.register(regions)) {
-            Some((result, _)) => result,
-            None => Ok(()),
-        },
-    )
+    LOCAL.with(|local| match local.with_ring(|ring, _| ring.register(regions)) {
+        Some((result, _)) => result,
+        None => Ok(()),
+    })
 }
 
 /// Submits what is queued and answers what is done, without waiting; returns how many requests were answered.
@@ -161,10 +153,7 @@ pub fn turn() -> usize {
 pub fn park(deadline: Option<Instant>) {
     LOCAL.with(|local| {
         // What is done already is a reason not to wait.
-        if local
-            .with_ring(Ring::turn)
-            .is_some_and(|((), count)| count > 0)
-        {
+        if local.with_ring(Ring::turn).is_some_and(|((), count)| count > 0) {
             return;
         }
         let has_ring = local.ring.borrow().is_some();
@@ -208,12 +197,8 @@ pub(super) fn submit(request: Request) -> Result<(), Request> {
 /// Runs a future to its end on this thread, parking while it waits. Works with and without a reactor, and
 /// inside itself.
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    let task = LOCAL.with(|local| {
-        local
-            .task
-            .take()
-            .unwrap_or_else(|| TaskWaker::new(&local.parker))
-    });
+    let task =
+        LOCAL.with(|local| local.task.take().unwrap_or_else(|| TaskWaker::new(&local.parker)));
     let waker = Waker::from(Arc::clone(&task));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
@@ -246,10 +231,7 @@ struct TaskWaker {
 
 impl TaskWaker {
     fn new(parker: &Arc<Parker>) -> Arc<TaskWaker> {
-        Arc::new(TaskWaker {
-            woken: AtomicBool::new(true),
-            parker: Arc::clone(parker),
-        })
+        Arc::new(TaskWaker { woken: AtomicBool::new(true), parker: Arc::clone(parker) })
     }
 }
 

@@ -24,22 +24,10 @@ pub(super) struct Request {
 
 /// What a request does, and the end of its completion.
 pub(super) enum Work {
-    Read {
-        buffer: AlignedBuf,
-        done: Completer<AlignedBuf>,
-    },
-    Write {
-        source: Arc<Region>,
-        start: usize,
-        durable: bool,
-        done: Completer<()>,
-    },
-    Sync {
-        done: Completer<()>,
-    },
-    Discard {
-        done: Completer<()>,
-    },
+    Read { buffer: AlignedBuf, done: Completer<AlignedBuf> },
+    Write { source: Arc<Region>, start: usize, durable: bool, done: Completer<()> },
+    Sync { done: Completer<()> },
+    Discard { done: Completer<()> },
 }
 
 /// What is left of a request after one attempt.
@@ -62,10 +50,7 @@ impl Request {
             return Progress::Done(Ok(()));
         }
         self.moved += moved;
-        assert!(
-            self.moved <= self.len,
-            "the kernel moved more than it was asked to"
-        );
+        assert!(self.moved <= self.len, "the kernel moved more than it was asked to");
         if self.moved == self.len {
             return Progress::Done(Ok(()));
         }
@@ -73,11 +58,7 @@ impl Request {
         // aligned, and to move some bytes twice does no harm.
         let back = self.moved % self.sector as usize;
         self.moved -= back;
-        if moved <= back {
-            Progress::Done(Err(self.no_progress()))
-        } else {
-            Progress::More
-        }
+        if moved <= back { Progress::Done(Err(self.no_progress())) } else { Progress::More }
     }
 
     /// The error of a transfer that moves nothing though there is more: the file ends before its device does.
@@ -112,9 +93,7 @@ fn is_retryable(error: &io::Error) -> bool {
 pub(super) fn check_range(geometry: Geometry, offset: u64, len: u64) -> io::Result<()> {
     let sector = u64::from(geometry.sector);
     if !offset.is_multiple_of(sector) || !len.is_multiple_of(sector) {
-        return Err(invalid(format!(
-            "{len} bytes at {offset} are not whole sectors of {sector}"
-        )));
+        return Err(invalid(format!("{len} bytes at {offset} are not whole sectors of {sector}")));
     }
     match offset.checked_add(len) {
         Some(end) if end <= geometry.size => Ok(()),
@@ -133,10 +112,7 @@ pub(super) fn check_read(
     offset: u64,
 ) -> io::Result<()> {
     if buffer.len() < len {
-        return Err(invalid(format!(
-            "a read of {len} bytes into a buffer of {}",
-            buffer.len()
-        )));
+        return Err(invalid(format!("a read of {len} bytes into a buffer of {}", buffer.len())));
     }
     check_range(geometry, offset, len as u64)
 }
@@ -171,21 +147,8 @@ mod tests {
     fn read_of(len: usize) -> (Request, Completion<AlignedBuf>) {
         let (done, completion) = Completion::pair();
         let file = Arc::new(File::open("/dev/null").expect("every machine has /dev/null"));
-        let work = Work::Read {
-            buffer: AlignedBuf::new(len),
-            done,
-        };
-        (
-            Request {
-                file,
-                sector: 512,
-                offset: 0,
-                len,
-                moved: 0,
-                work,
-            },
-            completion,
-        )
+        let work = Work::Read { buffer: AlignedBuf::new(len), done };
+        (Request { file, sector: 512, offset: 0, len, moved: 0, work }, completion)
     }
 
     /// Shows that a short transfer goes on at a sector boundary and ends exactly at its length; a wrong rest
@@ -222,9 +185,7 @@ mod tests {
         for code in [libc::EIO, libc::ENOSPC] {
             let (mut request, _completion) = read_of(512);
             let outcome = request.advance(Err(io::Error::from_raw_os_error(code)));
-            let Progress::Done(Err(error)) = outcome else {
-                panic!("code {code}")
-            };
+            let Progress::Done(Err(error)) = outcome else { panic!("code {code}") };
             assert_eq!(error.raw_os_error(), Some(code));
         }
     }
@@ -232,18 +193,11 @@ mod tests {
     /// Shows that ranges at the limits of arithmetic are refused, not wrapped around to the front of the device.
     #[test]
     fn ranges_are_checked_without_overflow() {
-        let geometry = Geometry {
-            size: 1 << 20,
-            sector: 512,
-        };
+        let geometry = Geometry { size: 1 << 20, sector: 512 };
         assert!(check_range(geometry, (1 << 20) - 512, 512).is_ok());
-        for (offset, len) in [
-            (1 << 20, 512),
-            (1, 512),
-            (0, 100),
-            (u64::MAX - 511, 512),
-            (512, u64::MAX - 511),
-        ] {
+        for (offset, len) in
+            [(1 << 20, 512), (1, 512), (0, 100), (u64::MAX - 511, 512), (512, u64::MAX - 511)]
+        {
             let error = check_range(geometry, offset, len).expect_err("outside or unaligned");
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         }

@@ -155,10 +155,7 @@ impl Ring {
             self.register_one(index, region)?;
             self.registered.insert(
                 key,
-                (
-                    u16::try_from(index).expect("below MAX_REGIONS"),
-                    Arc::clone(region),
-                ),
+                (u16::try_from(index).expect("below MAX_REGIONS"), Arc::clone(region)),
             );
         }
         Ok(())
@@ -173,17 +170,10 @@ impl Ring {
     }
 
     fn register_one(&self, index: usize, region: &Region) -> io::Result<()> {
-        let place = libc::iovec {
-            iov_base: region.start().cast(),
-            iov_len: region.len(),
-        };
+        let place = libc::iovec { iov_base: region.start().cast(), iov_len: region.len() };
         let index = u32::try_from(index).expect("below MAX_REGIONS");
         // SAFETY: the ring keeps the region, and with it the mapping, until after the kernel's ring is gone.
-        unsafe {
-            self.ring
-                .submitter()
-                .register_buffers_update(index, &[place], None)
-        }
+        unsafe { self.ring.submitter().register_buffers_update(index, &[place], None) }
     }
 
     fn start(&mut self, request: Request) {
@@ -213,9 +203,8 @@ impl Ring {
 
     fn fill(&mut self) {
         while let Some(&index) = self.unsent.front() {
-            let request = self.slots[index as usize]
-                .as_ref()
-                .expect("an unsent slot holds a request");
+            let request =
+                self.slots[index as usize].as_ref().expect("an unsent slot holds a request");
             let entry = self.entry(request).user_data(u64::from(index));
             // SAFETY: the entry points into memory that the slot's request owns and keeps until it is reaped.
             if unsafe { self.ring.submission().push(&entry) }.is_err() {
@@ -236,31 +225,20 @@ impl Ring {
                 let to = buffer.start().wrapping_add(request.moved);
                 opcode::Read::new(fd, to, len).offset(offset).build()
             }
-            Work::Write {
-                source,
-                start,
-                durable,
-                ..
-            } => {
-                let from = source
-                    .start()
-                    .cast_const()
-                    .wrapping_add(start + request.moved);
+            Work::Write { source, start, durable, .. } => {
+                let from = source.start().cast_const().wrapping_add(start + request.moved);
                 let flags = if *durable { libc::RWF_DSYNC } else { 0 };
                 match self.registered.get(&source.start().addr()) {
                     Some((index, _)) => opcode::WriteFixed::new(fd, from, len, *index)
                         .offset(offset)
                         .rw_flags(flags)
                         .build(),
-                    None => opcode::Write::new(fd, from, len)
-                        .offset(offset)
-                        .rw_flags(flags)
-                        .build(),
+                    None => {
+                        opcode::Write::new(fd, from, len).offset(offset).rw_flags(flags).build()
+                    }
                 }
             }
-            Work::Sync { .. } => opcode::Fsync::new(fd)
-                .flags(types::FsyncFlags::DATASYNC)
-                .build(),
+            Work::Sync { .. } => opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build(),
             Work::Discard { .. } => unreachable!("discards go to the pool"),
         }
     }
@@ -336,9 +314,7 @@ impl Ring {
 
     fn advance(&mut self, index: u32, result: io::Result<usize>, finished: &mut Finished) {
         let slot = &mut self.slots[index as usize];
-        let request = slot
-            .as_mut()
-            .expect("a completion belongs to a request in flight");
+        let request = slot.as_mut().expect("a completion belongs to a request in flight");
         match request.advance(result) {
             Progress::More => self.unsent.push_back(index),
             Progress::Done(result) => {
@@ -386,10 +362,7 @@ fn result_of(number: i32) -> io::Result<usize> {
 fn set_up() -> io::Result<IoUring> {
     let builds: [fn(&mut io_uring::Builder); 3] = [
         |builder| {
-            builder
-                .setup_coop_taskrun()
-                .setup_taskrun_flag()
-                .setup_single_issuer();
+            builder.setup_coop_taskrun().setup_taskrun_flag().setup_single_issuer();
         },
         |builder| {
             builder.setup_coop_taskrun().setup_taskrun_flag();

@@ -64,24 +64,13 @@ impl SimDevice {
     /// If the sector is not 512 or 4096, or the size is not a multiple of it.
     #[must_use]
     pub fn new(name: &str, size: u64, sector: u32, seed: u64) -> SimDevice {
-        assert!(
-            sector == 512 || sector == 4096,
-            "a sector has 512 or 4096 bytes, not {sector}"
-        );
-        assert_eq!(
-            size % u64::from(sector),
-            0,
-            "a device consists of whole sectors"
-        );
+        assert!(sector == 512 || sector == 4096, "a sector has 512 or 4096 bytes, not {sector}");
+        assert_eq!(size % u64::from(sector), 0, "a device consists of whole sectors");
         Self::around(name, Geometry { size, sector }, State::new(size, seed))
     }
 
     fn around(name: &str, geometry: Geometry, state: State) -> SimDevice {
-        SimDevice {
-            name: name.to_owned(),
-            geometry,
-            state: Mutex::new(state),
-        }
+        SimDevice { name: name.to_owned(), geometry, state: Mutex::new(state) }
     }
 
     /// Switches between stepped and immediate mode. Going to immediate mode does what is queued.
@@ -154,11 +143,7 @@ impl SimDevice {
     /// and does not change this device.
     #[must_use]
     pub fn crash_image(&self, policy: CrashPolicy) -> SimDevice {
-        Self::around(
-            &self.name,
-            self.geometry,
-            self.state.lock().after_crash(policy),
-        )
+        Self::around(&self.name, self.geometry, self.state.lock().after_crash(policy))
     }
 
     /// Adds a fault. Faults are looked at in the order they were added; the first that fits a request is used.
@@ -182,10 +167,7 @@ impl SimDevice {
     ///
     /// If the byte is outside the device or there is no such bit.
     pub fn flip_bit(&self, offset: u64, bit: u8) {
-        assert!(
-            bit < 8 && offset < self.geometry.size,
-            "no bit {bit} of byte {offset}"
-        );
+        assert!(bit < 8 && offset < self.geometry.size, "no bit {bit} of byte {offset}");
         self.state.lock().flip_bit(offset, bit);
     }
 
@@ -245,12 +227,7 @@ impl Device for SimDevice {
 
     fn read(&self, buffer: AlignedBuf, len: usize, offset: u64) -> Completion<AlignedBuf> {
         let checked = request::check_read(self.geometry, &buffer, len, offset);
-        self.submit(checked, |done| Op::Read {
-            buffer,
-            len,
-            offset,
-            done,
-        })
+        self.submit(checked, |done| Op::Read { buffer, len, offset, done })
     }
 
     fn write(
@@ -265,15 +242,7 @@ impl Device for SimDevice {
         self.submit(checked, |done| {
             // SAFETY: the caller leaves these bytes alone until the completion is ready.
             let data = unsafe { source.slice(start, len) }.to_vec();
-            Op::Write {
-                source: Arc::clone(source),
-                start,
-                data,
-                offset,
-                durable,
-                moved: 0,
-                done,
-            }
+            Op::Write { source: Arc::clone(source), start, data, offset, durable, moved: 0, done }
         })
     }
 

@@ -173,7 +173,8 @@ fn take_items<'a>(bytes: &mut &'a [u8], values_each: u64) -> Result<Items<'a>, M
     let mut inner = take_sized(bytes)?;
     let count = take_varint(&mut inner)?;
     // Every value takes a byte at least, so a count from damaged bytes cannot promise more than is there.
-    let left = count.checked_mul(values_each).filter(|&n| n <= inner.len() as u64).ok_or(Malformed)?;
+    let left =
+        count.checked_mul(values_each).filter(|&n| n <= inner.len() as u64).ok_or(Malformed)?;
     Ok(Items { bytes: inner, left })
 }
 
@@ -332,7 +333,10 @@ mod tests {
 
     fn sample() -> Vec<(&'static str, Value)> {
         let map = Value::Map(vec![
-            (Value::Str("role".into()), Value::List(vec![Value::Str("program".into()), Value::Nil])),
+            (
+                Value::Str("role".into()),
+                Value::List(vec![Value::Str("program".into()), Value::Nil]),
+            ),
             (Value::Int(-1), Value::Bool(true)),
             (Value::Bytes(vec![0, 255]), Value::Map(vec![])),
         ]);

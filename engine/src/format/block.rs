@@ -150,7 +150,8 @@ impl BlockHeader {
 
     /// The header in `region`, or its copy: the newer one if both are sound. `None` when neither is a header of this device's block.
     pub fn decode(region: &[u8], device: &[u8; 16], block: u32) -> Option<Self> {
-        let copies = [0, region.len() / 2].map(|at| Self::decode_copy(&region[at..], device, block));
+        let copies =
+            [0, region.len() / 2].map(|at| Self::decode_copy(&region[at..], device, block));
         copies.into_iter().flatten().max_by_key(|header| header.sequence)
     }
 
@@ -220,9 +221,9 @@ impl FooterEntry {
         put_uint::<6>(b, 28, self.void_time.0);
         put_uint::<2>(b, 34, u64::from(self.generation));
         put_uint::<8>(b, 36, self.set_hash);
-        let place = self.offset / UNIT as u32
-            | u32::from(self.tombstone) << 20
-            | u32::from(self.size.0) << 24;
+        let place = (self.offset / UNIT as u32)
+            | (u32::from(self.tombstone) << 20)
+            | (u32::from(self.size.0) << 24);
         put_uint::<4>(b, 44, u64::from(place));
     }
 

@@ -27,9 +27,7 @@
 //!      24 x truncations: set hash 8 (0: the namespace), sequence 8, epoch 4, zero 4
 //! ```
 
-use super::wire::{
-    array, checksum, get_text, get_u16, get_u32, get_u64, put, put_text, put_uint,
-};
+use super::wire::{array, checksum, get_text, get_u16, get_u32, get_u64, put, put_text, put_uint};
 use crate::model::{
     HashSecret, PartitionKind, Version,
     limits::{DEVICES_MAX, TRUNCATIONS_MAX},
@@ -43,7 +41,8 @@ const FIXED: usize = 512;
 const TRUNCATION_BYTES: usize = 24;
 const SLOT_MAX: u64 = 64 * 1024;
 
-const _: () = assert!(FIXED + DEVICES_MAX * 16 + TRUNCATIONS_MAX * TRUNCATION_BYTES <= SLOT_MAX as usize);
+const _: () =
+    assert!(FIXED + DEVICES_MAX * 16 + TRUNCATIONS_MAX * TRUNCATION_BYTES <= SLOT_MAX as usize);
 
 /// Bytes of one header slot; slot `i` starts at `i` times this.
 pub fn header_slot_bytes(write_block: u64) -> u64 {

@@ -27,7 +27,7 @@ pub use header::{
     CheckpointRef, DeviceHeader, FORMAT_VERSION, HeaderSlot, Truncation, header_slot_bytes,
     truncations_max,
 };
-pub use mend::{mended_at, mends_body};
+pub use mend::{TEAR_BYTES, claimed_head, mended_at, mends_body};
 pub use record::{
     FlushMark, MARK_BYTES, PlaceSeed, RECORD_HEADER_BYTES, RecordBuilder, RecordFault, RecordView,
     Walked, walk_at,

@@ -1,6 +1,6 @@
 //! From a key to its identity: 12 public partition bits, then 116 bits of a seeded hash.
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128_with_secret};
 
 use super::Key;
 
@@ -72,11 +72,7 @@ impl HashSecret {
     /// The digest of `key`: partition bits by `kind`, the others by xxh3-128 with this secret.
     pub fn digest(&self, kind: PartitionKind, key: &Key) -> Digest {
         let partition = u128::from(kind.partition(key));
-        let seeded = key.with_identity_bytes(|bytes| {
-            let mut hasher = Xxh3::with_secret(self.0);
-            hasher.update(bytes);
-            hasher.digest128()
-        });
+        let seeded = key.with_identity_bytes(|bytes| xxh3_128_with_secret(bytes, &self.0));
         Digest(partition << 116 | seeded >> 12)
     }
 

@@ -12,7 +12,7 @@ pub struct Location(u64);
 impl Location {
     /// The location of byte `offset`, which is a multiple of [`UNIT`] and below [`super::limits::ADDRESS_SPACE`].
     pub fn from_offset(offset: u64) -> Self {
-        debug_assert!(offset % UNIT == 0 && offset < super::limits::ADDRESS_SPACE);
+        debug_assert!(offset.is_multiple_of(UNIT) && offset < super::limits::ADDRESS_SPACE);
         Self(offset / UNIT)
     }
 
@@ -65,7 +65,7 @@ const fn coarse_units() -> [u32; 128] {
 
 impl SizeClass {
     /// The largest record of any class, in bytes (more than the largest write block).
-    pub const MAX_BYTES: u64 = 128 * UNIT << 12;
+    pub const MAX_BYTES: u64 = (128 * UNIT) << 12;
 
     /// The smallest class that holds `bytes` (1 to [`Self::MAX_BYTES`]).
     pub fn for_bytes(bytes: u64) -> Self {

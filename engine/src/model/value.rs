@@ -56,9 +56,7 @@ pub enum InvalidValue {
 pub fn check_bin_name(name: &str) -> Result<(), InvalidValue> {
     match name.len() {
         0 => Err(InvalidValue::BinNameEmpty),
-        1..=BIN_NAME_MAX if name.chars().any(char::is_control) => {
-            Err(InvalidValue::BinNameControl)
-        }
+        1..=BIN_NAME_MAX if name.chars().any(char::is_control) => Err(InvalidValue::BinNameControl),
         1..=BIN_NAME_MAX => Ok(()),
         len => Err(InvalidValue::BinNameTooLong(len)),
     }

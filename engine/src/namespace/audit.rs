@@ -26,7 +26,10 @@ impl Namespace {
             tombstones += u64::from(entry.tombstone);
         }
         if tombstones != self.counters.tombstones.get() {
-            return Err(format!("{tombstones} tombstones, counted {}", self.counters.tombstones.get()));
+            return Err(format!(
+                "{tombstones} tombstones, counted {}",
+                self.counters.tombstones.get()
+            ));
         }
         for (number, block) in (0..).zip(self.shared.blocks.iter()) {
             let found = in_use.get(&number).copied().unwrap_or(0);
@@ -35,10 +38,13 @@ impl Namespace {
                 && (found == 0 || matches!(state, BlockState::Open | BlockState::Sealed))
                 && (found > 0 || state != BlockState::Sealed);
             if !fits {
-                return Err(format!("block {number}, {state:?}: {found} live bytes, counted {counted}"));
+                return Err(format!(
+                    "block {number}, {state:?}: {found} live bytes, counted {counted}"
+                ));
             }
         }
-        let free = self.shared.blocks.iter().filter(|block| block.state() == BlockState::Free).count();
+        let free =
+            self.shared.blocks.iter().filter(|block| block.state() == BlockState::Free).count();
         let listed: u32 = self.shared.stores.iter().map(|store| store.free_blocks()).sum();
         if free as u32 != listed {
             return Err(format!("{free} free blocks, {listed} in the lists"));

@@ -47,7 +47,8 @@ impl Namespace {
             store.shut();
         }
         if self.driven.is_some() {
-            while self.drive() && self.shared.stores.iter().all(|store| store.failure().is_none()) {}
+            while self.drive() && self.shared.stores.iter().all(|store| store.failure().is_none()) {
+            }
         }
         self.end_threads();
         for store in &self.shared.stores {
@@ -62,7 +63,9 @@ impl Namespace {
         match self.save() {
             Ok(()) => Ok(()),
             Err(CheckpointError::NoRoom) => {
-                tracing::warn!("too few free write blocks for the index; the next start rebuilds it from the records");
+                tracing::warn!(
+                    "too few free write blocks for the index; the next start rebuilds it from the records"
+                );
                 Ok(())
             }
             Err(CheckpointError::Io(error)) => {
@@ -73,6 +76,10 @@ impl Namespace {
     }
 
     fn save(&self) -> Result<(), CheckpointError> {
+        // A writer that appended before the streams were shut may still be counting: whoever holds a partition is waited for.
+        for partition in 0..PARTITIONS as u16 {
+            self.index.page(partition, None, 1, &mut Vec::new());
+        }
         let id = loop {
             let mut bytes = [0; 8];
             getrandom::fill(&mut bytes).expect("the operating system has a random source");
@@ -106,7 +113,7 @@ impl Namespace {
     }
 
     fn save_sets(&self, writer: &mut Writer<'_>) -> Result<(), CheckpointError> {
-        for set in self.sets.all() {
+        for set in self.sets.all().into_iter().filter(|set| set.records.load(SeqCst) > 0) {
             let mut bytes = set.records.load(SeqCst).to_le_bytes().to_vec();
             bytes.push(set.name.len() as u8);
             bytes.extend_from_slice(set.name.as_bytes());
@@ -115,7 +122,11 @@ impl Namespace {
         Ok(())
     }
 
-    fn save_partition(&self, writer: &mut Writer<'_>, partition: u16) -> Result<(), CheckpointError> {
+    fn save_partition(
+        &self,
+        writer: &mut Writer<'_>,
+        partition: u16,
+    ) -> Result<(), CheckpointError> {
         let most = (writer.item_max() / ENTRY_BYTES).min(8192);
         let (mut entries, mut after, mut bytes) = (Vec::new(), None, Vec::new());
         loop {
@@ -162,7 +173,11 @@ pub(super) fn load(
         tombstones: Mutex::new(0),
         states: Mutex::new(0),
         bytes_read: Mutex::new(0),
-        total: set.members.iter().map(|m| m.header.checkpoint.map_or(0, |c| u64::from(c.blocks))).sum(),
+        total: set
+            .members
+            .iter()
+            .map(|m| m.header.checkpoint.map_or(0, |c| u64::from(c.blocks)))
+            .sum(),
     };
     let parts = set.members.iter().zip(&shared.stores);
     std::thread::scope(|scope| {
@@ -177,10 +192,12 @@ pub(super) fn load(
                 })
             })
             .collect();
-        threads.into_iter().try_for_each(|thread| match thread.join().expect("loading does not panic") {
-            Ok(true) => Ok(()),
-            Ok(false) => Err("it is damaged".to_owned()),
-            Err(error) => Err(error.to_string()),
+        threads.into_iter().try_for_each(|thread| {
+            match thread.join().expect("loading does not panic") {
+                Ok(true) => Ok(()),
+                Ok(false) => Err("it is damaged".to_owned()),
+                Err(error) => Err(error.to_string()),
+            }
         })
     })?;
     let blocks: u64 = shared.stores.iter().map(|store| u64::from(store.block_count)).sum();
@@ -217,18 +234,19 @@ impl Loading<'_> {
         let mut bytes_read = 0;
         // A partition's entries may be spread over items; they are loaded when the next one begins.
         let mut gathered: (u32, Vec<(u64, Entry)>) = (0, Vec::new());
-        let sound = read(self.shared, store, part, &mut bytes_read, |kind, argument, bytes| match kind {
-            ItemKind::Blocks => true,
-            ItemKind::Sets => self.take_set(bytes, &set_hash),
-            ItemKind::States => self.take_states(store, argument, bytes),
-            ItemKind::Entries => {
-                if gathered.0 != argument {
-                    self.load(&mut gathered);
-                    gathered.0 = argument;
+        let sound =
+            read(self.shared, store, part, &mut bytes_read, |kind, argument, bytes| match kind {
+                ItemKind::Blocks => true,
+                ItemKind::Sets => self.take_set(bytes, &set_hash),
+                ItemKind::States => self.take_states(store, argument, bytes),
+                ItemKind::Entries => {
+                    if gathered.0 != argument {
+                        self.load(&mut gathered);
+                        gathered.0 = argument;
+                    }
+                    (argument as usize) < PARTITIONS && take_entries(bytes, &mut gathered.1)
                 }
-                (argument as usize) < PARTITIONS && take_entries(bytes, &mut gathered.1)
-            }
-        })?;
+            })?;
         self.load(&mut gathered);
         *self.bytes_read.lock() += bytes_read;
         Ok(sound)

@@ -100,7 +100,10 @@ impl NamespaceConfig {
         ok(
             self.flush_size.is_power_of_two()
                 && (limits::FLUSH_MIN..=block).contains(&self.flush_size),
-            format!("flush-size {}: a power of two from 4 KiB to write-block-size", self.flush_size),
+            format!(
+                "flush-size {}: a power of two from 4 KiB to write-block-size",
+                self.flush_size
+            ),
         )?;
         ok(
             (1..=100).contains(&self.max_used_pct),

@@ -3,7 +3,10 @@
 //! A thread walks the index round and round, a slice of partitions at a time, so that its share of a core stays small.
 
 use std::{
-    sync::{Arc, Weak, atomic::{AtomicBool, Ordering::SeqCst}},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -24,7 +27,11 @@ impl Namespace {
     #[doc(hidden)]
     pub fn housekeep(&self, partitions: std::ops::Range<u16>) -> u64 {
         self.shared.records_hint.store(self.index.len(), SeqCst);
-        let horizon = self.horizon(partitions.clone());
+        // Without tombstones there is nothing that the horizon could let go.
+        let horizon = match self.counters.tombstones.get() {
+            0 => Version::ZERO,
+            _ => self.horizon(partitions.clone()),
+        };
         let now = self.shared.clock.now_ms();
         let mut expired = 0;
         for partition in partitions {
@@ -38,7 +45,8 @@ impl Namespace {
                 };
                 let block = self.shared.blocks.get(block);
                 // Every version of the record is below the tombstone's, which is at most the block's highest.
-                let guards = block.state() != BlockState::Sealed || block.version_range().1 >= horizon;
+                let guards =
+                    block.state() != BlockState::Sealed || block.version_range().1 >= horizon;
                 if guards {
                     return Verdict::Keep;
                 }
@@ -67,11 +75,15 @@ impl Namespace {
 pub(super) fn run(namespace: &Weak<Namespace>, stop: &Arc<AtomicBool>) {
     let step = PARTITIONS / SLICES;
     let mut expired = 0;
+    let mut worked = Duration::ZERO;
     for slice in (0..SLICES).cycle() {
-        std::thread::park_timeout(PAUSE);
+        // Large indexes and devices take longer: the keeper's share of a core stays below a tenth.
+        std::thread::park_timeout(PAUSE.max(worked * 9));
         let Some(namespace) = namespace.upgrade().filter(|_| !stop.load(SeqCst)) else { return };
         let first = (slice * step) as u16;
+        let begun = namespace.shared.clock.monotonic();
         expired += namespace.housekeep(first..first + step as u16);
+        worked = namespace.shared.clock.monotonic().saturating_sub(begun);
         if slice == SLICES - 1 {
             namespace.counters.expired.store(expired, SeqCst);
             expired = 0;

@@ -38,6 +38,8 @@ use std::{
 
 use parking_lot::Mutex;
 
+use self::sets::Sets;
+pub(crate) use self::start::open_device;
 pub use self::{
     config::{DeviceConfig, NamespaceConfig},
     outcome::{
@@ -47,8 +49,7 @@ pub use self::{
     record::{Record, ScanPage},
     start::OpenOptions,
 };
-pub(crate) use self::start::open_device;
-use self::sets::Sets;
+pub use crate::storage::recover::Progress;
 use crate::{
     counter::Counter,
     error::Error,
@@ -56,7 +57,6 @@ use crate::{
     model::{Digest, HashSecret, Key, PartitionKind},
     storage::{Shared, flusher::Flusher},
 };
-pub use crate::storage::recover::Progress;
 
 /// A namespace that is open. Shared by all threads through an `Arc`.
 pub struct Namespace {

@@ -1,9 +1,6 @@
 //! Several operations on one record, applied as one.
 
-use super::{
-    Namespace, Operated, Operation, Outcome, Record,
-    write::NewRecord,
-};
+use super::{Namespace, Operated, Operation, Outcome, Record, write::NewRecord};
 use crate::{
     error::Error,
     format::BodyWriter,
@@ -17,8 +14,24 @@ struct Bins {
     exists: bool,
     changed: bool,
     deleted: bool,
-    touched: bool,
     answers: Vec<(Box<str>, Value)>,
+    /// What the answers take in memory, in bytes.
+    answered: usize,
+}
+
+/// Most bytes of memory that the answers of one operate take.
+const ANSWERS_MAX: usize = 32 << 20;
+
+/// About how many bytes of memory a value takes.
+fn weight(value: &Value) -> usize {
+    let own = match value {
+        Value::Str(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(items) => items.iter().map(weight).sum(),
+        Value::Map(pairs) => pairs.iter().map(|(key, value)| weight(key) + weight(value)).sum(),
+        Value::Nil | Value::Bool(_) | Value::Int(_) | Value::Double(_) => 0,
+    };
+    own + size_of::<(Box<str>, Value)>()
 }
 
 impl Namespace {
@@ -90,7 +103,14 @@ impl Bins {
             }
         }
         let exists = old.is_some();
-        Ok(Self { bins, exists, changed: false, deleted: false, touched: false, answers: Vec::new() })
+        Ok(Self {
+            bins,
+            exists,
+            changed: false,
+            deleted: false,
+            answers: Vec::new(),
+            answered: 0,
+        })
     }
 
     fn apply(&mut self, operation: &Operation) -> Result<(), Error> {
@@ -98,19 +118,25 @@ impl Bins {
             Operation::Read(name) => {
                 check_bin_name(name)?;
                 let value = self.find(name).map_or(Value::Nil, |at| self.bins[at].1.clone());
-                self.answers.push((name.clone(), value));
+                self.answer(name.clone(), value)?;
             }
-            Operation::ReadAll => self.answers.extend_from_slice(&self.bins),
+            Operation::ReadAll => {
+                for at in 0..self.bins.len() {
+                    let (name, value) = self.bins[at].clone();
+                    self.answer(name, value)?;
+                }
+            }
             Operation::Write(name, value) => self.set(name, value.clone())?,
             Operation::Add(name, value) => self.change(name, "add", value, add)?,
             Operation::Append(name, value) => self.change(name, "append", value, append)?,
             Operation::Prepend(name, value) => self.change(name, "prepend", value, prepend)?,
             Operation::Touch => {
                 if !self.exists {
-                    return Err(Error::InvalidRequest("touch in operate needs a record that exists"));
+                    return Err(Error::InvalidRequest(
+                        "touch in operate needs a record that exists",
+                    ));
                 }
                 self.changed = true;
-                self.touched = true;
             }
             Operation::Delete => {
                 self.bins.clear();
@@ -119,6 +145,16 @@ impl Bins {
                 self.exists = false;
             }
         }
+        Ok(())
+    }
+
+    /// Adds to what the reads answer, which has a bound: many reads of a large record would fill the memory.
+    fn answer(&mut self, name: Box<str>, value: Value) -> Result<(), Error> {
+        self.answered += weight(&value) + name.len();
+        if self.answered > ANSWERS_MAX {
+            return Err(Error::InvalidRequest("the reads of one operate answer 32 MiB at most"));
+        }
+        self.answers.push((name, value));
         Ok(())
     }
 
@@ -153,7 +189,11 @@ impl Bins {
     ) -> Result<(), Error> {
         let old = self.find(name).map_or(&Value::Nil, |at| &self.bins[at].1);
         let Some(new) = work(old, operand) else {
-            let wanted = if operation == "add" { "two ints or two doubles" } else { "two strings or two bytes" };
+            let wanted = if operation == "add" {
+                "two ints or two doubles"
+            } else {
+                "two strings or two bytes"
+            };
             let found = if *old == Value::Nil { operand.kind() } else { old.kind() };
             return Err(Error::BinType { bin: name.into(), operation, found, wanted });
         };
@@ -166,7 +206,9 @@ impl Bins {
             writer.bin(name, value)?;
         }
         match writer.finish()? {
-            0 => Err(Error::InvalidRequest("the record would be left without bins; delete it instead")),
+            0 => Err(Error::InvalidRequest(
+                "the record would be left without bins; delete it instead",
+            )),
             _ => Ok(()),
         }
     }

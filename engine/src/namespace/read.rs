@@ -115,22 +115,36 @@ impl Namespace {
         let found = match self.shared.read(entry.location, entry.size, bypass).await {
             Ok(bytes) => bytes,
             Err(ReadError::Failed(error)) => return Err(error),
-            Err(ReadError::Stale) => return self.unreadable(digest, entry, None, "it lies beyond the device"),
+            Err(ReadError::Stale) => {
+                return self.unreadable(digest, entry, None, "it lies beyond the device");
+            }
         };
         match found.record() {
-            Ok(record) if same_entry(record.digest(), digest) => {
+            // The entry was of a record: a tombstone in its place is a later life of the block.
+            Ok(record) if same_entry(record.digest(), digest) && !record.tombstone() => {
                 let expired = record.void_time().expired(self.shared.clock.now_ms());
-                Ok(if expired { Fetched::Expired } else { Fetched::Record(Record { bytes: found }) })
+                Ok(if expired {
+                    Fetched::Expired
+                } else {
+                    Fetched::Record(Record { bytes: found })
+                })
             }
-            Ok(_) if self.still(digest, entry, &found) => Ok(Fetched::Other),
+            Ok(record) if !record.tombstone() && self.still(digest, entry, Some(&found)) => {
+                Ok(Fetched::Other)
+            }
+            Ok(record) if record.tombstone() => {
+                self.unreadable(digest, entry, Some(&found), "a tombstone stands in its place")
+            }
             Ok(_) => Ok(Fetched::Changed),
             Err(fault) => self.unreadable(digest, entry, Some(&found), fault.what()),
         }
     }
 
-    /// Whether the index still points here, to the same life of the block.
-    fn still(&self, digest: Digest, entry: &Entry, found: &RecordBytes) -> bool {
-        self.index.get(digest) == Some(*entry) && !found.is_stale(&self.shared, entry.location)
+    /// Whether the index still points here, to the same life of the block. Asks under the slot: a writer that is just putting another
+    /// version in the record's place is waited for.
+    fn still(&self, digest: Digest, entry: &Entry, found: Option<&RecordBytes>) -> bool {
+        self.index.with_slot(digest, |slot| slot.get()) == Some(*entry)
+            && !found.is_some_and(|found| found.is_stale(&self.shared, entry.location))
     }
 
     fn unreadable(
@@ -140,8 +154,7 @@ impl Namespace {
         found: Option<&RecordBytes>,
         what: &'static str,
     ) -> Result<Fetched, Error> {
-        let current = self.index.get(digest) == Some(*entry);
-        if !current || found.is_some_and(|found| found.is_stale(&self.shared, entry.location)) {
+        if !self.still(digest, entry, found) {
             return Ok(Fetched::Changed);
         }
         self.shared.counters.damaged.add(1);

@@ -171,7 +171,7 @@ impl Rebuild<'_> {
 
     fn footer_version(&self, location: Location) -> Option<Version> {
         let (block, offset) = self.shared.blocks.locate(location)?;
-        let entries = read_entries(self.shared, block).ok()?;
+        let (entries, _) = read_entries(self.shared, block).ok()?;
         let at = entries.binary_search_by_key(&offset, |entry| entry.offset).ok()?;
         Some(entries[at].version)
     }

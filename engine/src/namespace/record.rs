@@ -43,6 +43,6 @@ pub struct ScanPage {
     pub records: Vec<Record>,
     /// Where the next page begins; `None` when the partition is done.
     pub next: Option<u64>,
-    /// Damaged records met: counted, never returned.
+    /// Records met that are damaged or cannot be read: counted, never returned.
     pub damaged: u32,
 }

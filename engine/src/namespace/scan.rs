@@ -21,7 +21,7 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidRequest`] for a partition that does not exist, [`Error::ReadFailed`], [`Error::Stopping`].
+    /// [`Error::InvalidRequest`] for a partition that does not exist, [`Error::Stopping`].
     pub async fn scan(
         &self,
         partition: u16,
@@ -36,13 +36,14 @@ impl Namespace {
         let mut entries = Vec::new();
         let done = self.index.page(partition, after, limit.max(1), &mut entries);
         let next = (!done).then(|| entries.last().map(|(tag, _)| *tag)).flatten();
-        let reads = entries.into_iter().map(|(tag, entry)| self.scan_one(partition, tag, entry, set));
+        let reads =
+            entries.into_iter().map(|(tag, entry)| self.scan_one(partition, tag, entry, set));
         let mut reads = stream::iter(reads).buffered(READS_IN_FLIGHT);
         let mut page = ScanPage { records: Vec::new(), next, damaged: 0 };
         while let Some(read) = reads.next().await {
             match read {
                 Ok(record) => page.records.extend(record),
-                Err(Error::Corruption { .. }) => page.damaged += 1,
+                Err(Error::Corruption { .. } | Error::ReadFailed { .. }) => page.damaged += 1,
                 Err(error) => return Err(error),
             }
         }
@@ -64,7 +65,11 @@ impl Namespace {
                 return Ok(None);
             }
             match self.fetch(known, &entry, false).await? {
-                Fetched::Record(record) => return Ok(Some(record).filter(|r| self.is_wanted(r, &entry, set))),
+                Fetched::Record(record) => {
+                    let wanted = self.is_wanted(&record, &entry, set);
+                    // A page is held while it is sent; it must not hold on to whole write buffers.
+                    return Ok(wanted.then(|| Record { bytes: record.bytes.detach() }));
+                }
                 Fetched::Expired | Fetched::Other => return Ok(None),
                 Fetched::Changed => match self.index.get(known) {
                     Some(current) => entry = current,

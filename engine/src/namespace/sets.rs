@@ -22,8 +22,6 @@ const SETS_MAX: usize = 65_536;
 #[derive(Debug)]
 pub(crate) struct Set {
     pub(crate) name: Box<str>,
-    /// Seeded hash of the name.
-    pub(crate) hash: u64,
     pub(crate) records: AtomicI64,
 }
 
@@ -39,16 +37,27 @@ pub(crate) struct Sets {
 }
 
 impl Sets {
+    /// The set with this name, if it has or had records.
+    pub(crate) fn find(&self, hash: u64) -> Option<Arc<Set>> {
+        self.by_hash.read().get(&hash).cloned()
+    }
+
     /// The set with this name, made if it is new.
     pub(crate) fn get(&self, name: &str, hash: u64) -> Result<Arc<Set>, Error> {
-        if let Some(set) = self.by_hash.read().get(&hash) {
-            return Ok(Arc::clone(set));
+        if let Some(set) = self.find(hash) {
+            return Ok(set);
         }
         let mut sets = self.by_hash.write();
         if sets.len() >= SETS_MAX {
-            return Err(Error::InvalidRequest("the namespace has 65536 sets; no more are possible"));
+            // Sets without records that no write holds on to give their place away.
+            sets.retain(|_, set| set.records.load(SeqCst) > 0 || Arc::strong_count(set) > 1);
         }
-        let set = || Arc::new(Set { name: name.into(), hash, records: AtomicI64::new(0) });
+        if sets.len() >= SETS_MAX {
+            return Err(Error::InvalidRequest(
+                "the namespace has 65536 sets; no more are possible",
+            ));
+        }
+        let set = || Arc::new(Set { name: name.into(), records: AtomicI64::new(0) });
         Ok(Arc::clone(sets.entry(hash).or_insert_with(set)))
     }
 
@@ -120,9 +129,7 @@ impl Sets {
 
 /// Whether a version of a record of the set is below one of the cuts.
 pub(crate) fn is_cut(truncations: &[Truncation], set_hash: u64, version: Version) -> bool {
-    truncations
-        .iter()
-        .any(|t| (t.set_hash == 0 || t.set_hash == set_hash) && version < t.cut)
+    truncations.iter().any(|t| (t.set_hash == 0 || t.set_hash == set_hash) && version < t.cut)
 }
 
 /// Adds a cut to a table, in place of an earlier one of the same set.

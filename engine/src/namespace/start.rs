@@ -114,10 +114,21 @@ impl Namespace {
         for member in set.members.iter().filter(|member| member.slot_damaged) {
             let path = member.path.display();
             // A loss of power may do this; nothing is missing, and this start writes both anew.
-            tracing::warn!("{path}: one of the two copies of the device header is damaged; the other serves");
+            tracing::warn!(
+                "{path}: one of the two copies of the device header is damaged; the other serves"
+            );
         }
-        let mut starting =
-            Starting { options, set: &set, shared, index, sets, counters, tally, truncations, started };
+        let mut starting = Starting {
+            options,
+            set: &set,
+            shared,
+            index,
+            sets,
+            counters,
+            tally,
+            truncations,
+            started,
+        };
         let kind = starting.run()?;
         let Starting { shared, index, sets, counters, tally, .. } = starting;
         let (damage_count, damage) = tally.take_damage();
@@ -155,17 +166,22 @@ impl Namespace {
 
     fn spawn(self: &Arc<Self>, options: &OpenOptions) -> Result<(), OpenError> {
         let mut threads = self.threads.lock();
-        let thread = |name: String, work: Box<dyn FnOnce() + Send>| -> Result<JoinHandle<()>, OpenError> {
-            let spawned = std::thread::Builder::new().name(name).spawn(work);
-            spawned.map_err(|error| OpenError::Config(format!("a thread could not be started: {error}")))
-        };
+        let thread =
+            |name: String, work: Box<dyn FnOnce() + Send>| -> Result<JoinHandle<()>, OpenError> {
+                let spawned = std::thread::Builder::new().name(name).spawn(work);
+                spawned.map_err(|error| {
+                    OpenError::Config(format!("a thread could not be started: {error}"))
+                })
+            };
         for store in 0..self.shared.stores.len() {
-            let (shared, stop, kind) = (Arc::clone(&self.shared), Arc::clone(&self.stop), options.io.kind);
+            let (shared, stop, kind) =
+                (Arc::clone(&self.shared), Arc::clone(&self.stop), options.io.kind);
             let work = move || flusher::run(&shared, store, kind, &stop);
             threads.push(thread(format!("cairn-flush-{store}"), Box::new(work))?);
         }
         let (namespace, stop) = (Arc::downgrade(self), Arc::clone(&self.stop));
-        threads.push(thread("cairn-keeper".into(), Box::new(move || keeper::run(&namespace, &stop)))?);
+        threads
+            .push(thread("cairn-keeper".into(), Box::new(move || keeper::run(&namespace, &stop)))?);
         Ok(())
     }
 
@@ -211,7 +227,9 @@ pub(crate) fn open_device(config: &DeviceConfig, io: &IoEngine) -> Result<Candid
     loop {
         match FileDevice::open(path, mode, io) {
             Ok(device) => return Ok((path.into(), device)),
-            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy && tries < BUSY_TRIES => {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::ResourceBusy && tries < BUSY_TRIES =>
+            {
                 tries += 1;
                 std::thread::sleep(BUSY_PAUSE);
             }
@@ -309,9 +327,14 @@ impl Starting<'_> {
                 Ok(true)
             }
             Err(why) => {
-                tracing::warn!(checkpoint = ids[0], why, "the saved index cannot be used; it is rebuilt from the records");
+                tracing::warn!(
+                    checkpoint = ids[0],
+                    why,
+                    "the saved index cannot be used; it is rebuilt from the records"
+                );
                 // What was restored of the blocks before the damage was met must not stay.
-                for block in self.shared.blocks.iter().filter(|b| b.state() != BlockState::Reserved) {
+                for block in self.shared.blocks.iter().filter(|b| b.state() != BlockState::Reserved)
+                {
                     block.restore(&Default::default(), BlockState::Free);
                 }
                 Ok(false)

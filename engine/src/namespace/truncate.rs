@@ -1,8 +1,8 @@
 //! Truncation: all records of a set or a namespace are gone, durably, at once.
 //!
 //! 1. Every open block is closed at one version, the cut: what was written before lies in older blocks.
-//! 2. The cut goes into the device headers. From here on a crash does not bring the records back.
-//! 3. It counts for every operation: an index entry that points into a block born before the cut is gone.
+//! 2. It counts for every operation at once: an index entry that points into a block born before the cut is gone.
+//! 3. The cut goes into the device headers. From here on a crash does not bring the records back.
 //! 4. The entries are swept out of the index and their space is given back. The footers of the older blocks tell which they are.
 //!
 //! The cut stays in the headers until no dead version older than it is left on any device.
@@ -44,7 +44,8 @@ impl Namespace {
         let (completer, completion) = Completion::pair();
         let namespace = Arc::clone(self);
         let thread = std::thread::Builder::new().name("cairn-truncate".into());
-        let started = thread.spawn(move || completer.complete(Ok(namespace.truncate_blocking(set_hash))));
+        let started =
+            thread.spawn(move || completer.complete(Ok(namespace.truncate_blocking(set_hash))));
         if started.is_err() {
             return Err(Error::InvalidRequest("no thread could be started for the truncation"));
         }
@@ -55,13 +56,16 @@ impl Namespace {
         let _one_at_a_time = self.sets.truncating.lock();
         self.check_open()?;
         // The cut goes into every device's header, and a fenced device takes no more writes.
-        if let Some((store, cause)) = self.shared.stores.iter().find_map(|store| Some((store, store.failure()?))) {
+        if let Some((store, cause)) =
+            self.shared.stores.iter().find_map(|store| Some((store, store.failure()?)))
+        {
             return Err(failed(store, cause, false));
         }
-        let cut = self.shared.cut();
+        self.check_table(set_hash)?;
+        let cut =
+            self.shared.cut(|cut| self.sets.begin_sweep(Truncation { set_hash, cut }));
         let truncation = Truncation { set_hash, cut };
         self.write_cut(truncation)?;
-        self.sets.begin_sweep(truncation);
         let (removed, complete) = self.sweep(truncation);
         // While it is not complete, the cut hides what is left, and the next start leaves it out.
         if complete {
@@ -70,17 +74,28 @@ impl Namespace {
         Ok(removed)
     }
 
-    fn write_cut(&self, new: Truncation) -> Result<(), Error> {
+    /// The cuts that still guard something, with `new` among them.
+    fn table_with(&self, new: Truncation) -> Vec<Truncation> {
         let horizon = self.shared.blocks.horizon();
-        let devices = self.shared.stores.len();
-        let most = truncations_max(self.shared.block_size, devices);
         let mut table = self.shared.stores[0].superblock.header().truncations;
         // A cut below the horizon guards nothing any more, once what it cuts off is counted as dead.
         table.retain(|old| old.cut >= horizon || self.sets.sweeps(old));
         add_cut(&mut table, new);
-        if table.len() > most {
+        table
+    }
+
+    /// Whether one more cut has room in the device headers.
+    fn check_table(&self, set_hash: u64) -> Result<(), Error> {
+        let cut = Version { sequence: u64::MAX, ..self.shared.version_now() };
+        let table = self.table_with(Truncation { set_hash, cut });
+        if table.len() > truncations_max(self.shared.block_size, self.shared.stores.len()) {
             return Err(Error::TooManyTruncations(table.len() - 1));
         }
+        Ok(())
+    }
+
+    fn write_cut(&self, new: Truncation) -> Result<(), Error> {
+        let table = self.table_with(new);
         for store in &self.shared.stores {
             let written = store.superblock.update(&store.device, |header| {
                 header.truncations.clone_from(&table);
@@ -99,14 +114,19 @@ impl Namespace {
         self.wait_until_sealed(truncation.cut);
         let (mut removed, mut complete) = (0, true);
         for store in &self.shared.stores {
+            // What a failed device never got lies in RAM alone, without a footer to tell of it.
+            complete &= store.is_sealed_below(truncation.cut);
             for block in store.first_block..store.first_block + store.block_count {
                 let state = self.shared.blocks.get(block);
                 if state.birth_sequence() >= truncation.cut.sequence || state.in_use() == 0 {
                     continue;
                 }
                 match read_entries(&self.shared, block) {
-                    Ok(entries) => {
-                        let gone = entries.iter().filter(|entry| self.sweep_entry(truncation, block, entry));
+                    Ok((entries, all)) => {
+                        complete &= all;
+                        let gone = entries
+                            .iter()
+                            .filter(|entry| self.sweep_entry(truncation, block, entry));
                         removed += gone.count() as u64;
                     }
                     Err(error) => {
@@ -127,7 +147,10 @@ impl Namespace {
         }
         let location = self.shared.blocks.location(block, footer.offset);
         self.index.with_slot(footer.digest, |slot| {
-            let Some(entry) = slot.get().filter(|entry| entry.location == location) else {
+            // The block may have begun another life since its footer was read, and hold the record's next version at the same place.
+            let same_life =
+                self.shared.blocks.get(block).birth_sequence() < truncation.cut.sequence;
+            let Some(entry) = slot.get().filter(|e| same_life && e.location == location) else {
                 return false;
             };
             slot.remove();

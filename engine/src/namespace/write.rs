@@ -1,6 +1,6 @@
 //! Writing records: put, delete, touch, and the step they share: append and index entry as one.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, collections::HashSet};
 
 use super::{
     Metadata, Namespace, Outcome, Record,
@@ -12,8 +12,8 @@ use crate::{
     format::{BodyWriter, RecordBuilder},
     index::{CoarseExpiry, Entry},
     model::{
-        Digest, Durability, ExistsPolicy, GenerationCheck, InvalidValue, Key, Location, NEVER, SizeClass,
-        Ttl, Value, VoidTime, WritePolicy, limits,
+        Digest, Durability, ExistsPolicy, GenerationCheck, InvalidValue, Key, Location, NEVER,
+        SizeClass, Ttl, Value, VoidTime, WritePolicy, limits,
     },
     storage::{
         Appending, failed,
@@ -30,12 +30,14 @@ thread_local! {
 pub(super) struct Write<'a> {
     pub(super) key: &'a Key,
     pub(super) digest: Digest,
-    pub(super) set: Arc<Set>,
+    pub(super) set_hash: u64,
     pub(super) policy: &'a WritePolicy,
 }
 
 /// What a write found before it.
 pub(super) struct Seen {
+    /// How many truncations had begun: a write that saw fewer looks again.
+    cuts: u64,
     /// The index entry as it was.
     raw: Option<Entry>,
     /// The same, if there is a live record.
@@ -58,8 +60,8 @@ pub(super) enum Attempt {
     Applied(Appended, Metadata),
     /// Somebody else changed the record: look again.
     Changed,
-    /// No room just now on the record's device: wait.
-    Wait(u64),
+    /// No room just now: wait until something changed on the device whose blocks begin with this one.
+    Wait(u32, u64),
 }
 
 impl Namespace {
@@ -83,7 +85,8 @@ impl Namespace {
                 return Ok(refused);
             }
             let merges = matches!(policy.exists, ExistsPolicy::Update | ExistsPolicy::UpdateOnly);
-            let Some(old) = self.old(&write, &seen, merges || policy.ttl == Ttl::Keep).await? else {
+            let Some(old) = self.old(&write, &seen, merges || policy.ttl == Ttl::Keep).await?
+            else {
                 continue;
             };
             let void_time = self.void_time(policy.ttl, old.as_ref())?;
@@ -153,25 +156,27 @@ impl Namespace {
     ) -> Result<Write<'a>, Error> {
         self.check_open()?;
         if policy.ttl == Ttl::Millis(0) {
-            return Err(Error::InvalidRequest("a lifetime of 0 is no lifetime; say never, or delete the record"));
+            return Err(Error::InvalidRequest(
+                "a lifetime of 0 is no lifetime; say never, or delete the record",
+            ));
         }
-        let set = self.sets.get(key.set(), self.set_hash(key))?;
-        Ok(Write { key, digest: self.digest(key), set, policy })
+        Ok(Write { key, digest: self.digest(key), set_hash: self.set_hash(key), policy })
     }
 
     /// Looks at what is there. Reads the record only if it is about to expire.
     pub(super) async fn see(&self, write: &Write<'_>) -> Result<Seen, Error> {
         loop {
+            let cuts = self.shared.cuts();
             let raw = self.index.get(write.digest);
-            let Some(entry) = raw else { return Ok(Seen { raw, live: None, record: None }) };
-            match self.presence(&entry, || write.set.hash) {
-                Presence::Gone => return Ok(Seen { raw, live: None, record: None }),
-                Presence::Live => return Ok(Seen { raw, live: raw, record: None }),
+            let Some(entry) = raw else { return Ok(Seen { cuts, raw, live: None, record: None }) };
+            match self.presence(&entry, || write.set_hash) {
+                Presence::Gone => return Ok(Seen { cuts, raw, live: None, record: None }),
+                Presence::Live => return Ok(Seen { cuts, raw, live: raw, record: None }),
                 Presence::AskRecord => match self.fetch(write.digest, &entry, false).await? {
                     Fetched::Record(record) => {
-                        return Ok(Seen { raw, live: raw, record: Some(record) });
+                        return Ok(Seen { cuts, raw, live: raw, record: Some(record) });
                     }
-                    Fetched::Expired => return Ok(Seen { raw, live: None, record: None }),
+                    Fetched::Expired => return Ok(Seen { cuts, raw, live: None, record: None }),
                     Fetched::Changed => {}
                     Fetched::Other => return Err(self.collision()),
                 },
@@ -181,7 +186,9 @@ impl Namespace {
 
     fn collision(&self) -> Error {
         self.counters.digest_mismatches.add(1);
-        Error::InvalidRequest("this key and another share all bits of their index entries; it cannot be written")
+        Error::InvalidRequest(
+            "this key and another share all bits of their index entries; it cannot be written",
+        )
     }
 
     /// Why the policy forbids the write, if it does. Waits until what it is refused for is durable.
@@ -224,7 +231,9 @@ impl Namespace {
             return Ok(Some(Some(record.clone())));
         }
         Ok(match self.fetch(write.digest, entry, false).await? {
-            Fetched::Record(record) if record.bytes.verified().is_key(write.key) => Some(Some(record)),
+            Fetched::Record(record) if record.bytes.verified().is_key(write.key) => {
+                Some(Some(record))
+            }
             Fetched::Record(_) | Fetched::Other => return Err(self.collision()),
             // It expired between the two looks.
             Fetched::Expired | Fetched::Changed => None,
@@ -260,8 +269,11 @@ impl Namespace {
             builder.start(write.key, write.digest, tombstone);
             fill(builder.body())?;
             let len = builder.len() as u64;
-            if len > self.record_max || SizeClass::for_bytes(len).bytes() > self.record_max {
-                return Err(Error::RecordTooBig { size: len, limit: self.record_max });
+            // A tombstone has no body: what could be written can be deleted, whatever the limit is now.
+            let limit = if tombstone { self.shared.largest_record() } else { self.record_max };
+            let size = if len <= limit { SizeClass::for_bytes(len).bytes() } else { len };
+            if size > limit {
+                return Err(Error::RecordTooBig { size, limit });
             }
             let void_time = match new {
                 NewRecord::Record(void_time) => void_time,
@@ -276,7 +288,8 @@ impl Namespace {
                 builder,
                 size,
                 digest: write.digest,
-                set_hash: write.set.hash,
+                set_hash: write.set_hash,
+                cuts: seen.cuts,
                 void_time,
                 generation,
                 tombstone,
@@ -296,6 +309,10 @@ impl Namespace {
         let claim = if tombstone { Claim::Privileged } else { Claim::Ordinary };
         let store = self.shared.store_for(write.digest)?;
         let durable = self.is_durable(write.policy);
+        let set = match tombstone {
+            true => self.sets.find(write.set_hash),
+            false => Some(self.sets.get(write.key.set(), write.set_hash)?),
+        };
         let appended = self.index.with_slot(write.digest, |slot| {
             if slot.get() != seen.raw {
                 return None;
@@ -310,26 +327,26 @@ impl Namespace {
                     tombstone,
                     older: seen.raw.is_some(),
                 });
-                self.count(&write.set, seen.raw.as_ref(), tombstone, appended.location);
+                self.count(set.as_deref(), seen.raw.as_ref(), tombstone, appended.location);
             }
             Some(append)
         });
         match appended {
-            None => Ok(Attempt::Changed),
+            None | Some(Append::Cut) => Ok(Attempt::Changed),
             Some(Append::Done(appended)) => Ok(Attempt::Applied(appended, metadata)),
-            Some(Append::Wait(turn)) => Ok(Attempt::Wait(turn)),
+            Some(Append::Wait(turn)) => Ok(Attempt::Wait(store.first_block, turn)),
             Some(Append::Closed) => Err(Error::Stopping { in_doubt: false }),
             Some(Append::Failed(cause)) => Err(failed(store, &cause, false)),
             Some(Append::Full) => {
                 self.counters.refused_full.add(1);
                 let (free, all) = (store.free_blocks(), store.block_count - 1);
-                Err(Error::NoSpace { used_pct: ((all - free) * 100 / all) as u8 })
+                Err(Error::NoSpace { used_pct: (u64::from(all - free) * 100 / u64::from(all)) as u8 })
             }
         }
     }
 
     /// Counts a new version, at `place`, in and the one it replaces out. Called under the index slot.
-    fn count(&self, set: &Set, old: Option<&Entry>, tombstone: bool, place: Location) {
+    fn count(&self, set: Option<&Set>, old: Option<&Entry>, tombstone: bool, place: Location) {
         use std::sync::atomic::Ordering::SeqCst;
         let counter = if tombstone { &self.counters.deletes } else { &self.counters.writes };
         counter.add(1);
@@ -337,10 +354,10 @@ impl Namespace {
             self.counters.tombstones.add(1);
         }
         let was_record = old.is_some_and(|entry| !entry.tombstone);
-        if was_record && tombstone {
-            set.records.fetch_sub(1, SeqCst);
-        } else if !was_record && !tombstone {
-            set.records.fetch_add(1, SeqCst);
+        if let Some(set) = set
+            && was_record == tombstone
+        {
+            set.records.fetch_add(if tombstone { -1 } else { 1 }, SeqCst);
         }
         if let Some(old) = old {
             if old.tombstone {
@@ -362,15 +379,16 @@ impl Namespace {
     ) -> Result<Option<Metadata>, Error> {
         match attempt {
             Attempt::Changed => Ok(None),
-            Attempt::Wait(turn) => {
-                self.shared.store_for(write.digest)?.room.changed_since(turn).await;
+            Attempt::Wait(block, turn) => {
+                self.shared.store_of(block).room.changed_since(turn).await;
                 Ok(None)
             }
             Attempt::Applied(appended, metadata) => {
                 if self.is_durable(write.policy)
                     && let Err(cause) = appended.image.durable(appended.end).await
                 {
-                    let block = self.shared.blocks.locate(appended.location).expect("just written").0;
+                    let block =
+                        self.shared.blocks.locate(appended.location).expect("just written").0;
                     return Err(failed(self.shared.store_of(block), &cause, true));
                 }
                 Ok(Some(metadata))
@@ -387,13 +405,38 @@ fn check_bins(bins: &[(Box<str>, Value)]) -> Result<(), Error> {
     if bins.len() > limits::BINS_MAX {
         return Err(InvalidValue::TooManyBins(bins.len()).into());
     }
-    let twice = if bins.len() <= 16 {
+    let twice = if bins.len() <= FEW_BINS {
         (1..bins.len()).any(|at| bins[..at].iter().any(|(name, _)| *name == bins[at].0))
     } else {
-        let mut names = std::collections::HashSet::new();
+        let mut names = HashSet::new();
         !bins.iter().all(|(name, _)| names.insert(name))
     };
     if twice { Err(InvalidValue::BinTwice.into()) } else { Ok(()) }
+}
+
+/// So many bins are looked through one by one; more go into a table first.
+const FEW_BINS: usize = 16;
+
+/// The names of a put's bins, quickly asked.
+enum Names<'a> {
+    Few(&'a [(Box<str>, Value)]),
+    Many(HashSet<&'a str>),
+}
+
+impl<'a> Names<'a> {
+    fn of(bins: &'a [(Box<str>, Value)]) -> Self {
+        match bins.len() {
+            0..=FEW_BINS => Self::Few(bins),
+            _ => Self::Many(bins.iter().map(|(name, _)| &**name).collect()),
+        }
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::Few(bins) => bins.iter().any(|(bin, _)| **bin == *name),
+            Self::Many(names) => names.contains(name),
+        }
+    }
 }
 
 /// Encodes the bins of a put, over those of the old record if they stay.
@@ -404,10 +447,11 @@ fn fill_body(
 ) -> Result<(), Error> {
     let mut writer = BodyWriter::new(body);
     if let Some(old) = old {
+        let replaced = Names::of(bins);
         let malformed = |_| Error::InvalidRequest("the stored record cannot be decoded");
         for bin in old.bins().map_err(malformed)? {
             let (name, value) = bin.map_err(malformed)?;
-            if !bins.iter().any(|(new, _)| **new == *name) {
+            if !replaced.contains(name) {
                 writer.bin_ref(name, value)?;
             }
         }

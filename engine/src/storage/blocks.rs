@@ -119,6 +119,11 @@ impl Block {
         self.in_use.load(SeqCst)
     }
 
+    /// Live records, tombstones left out.
+    pub(crate) fn live(&self) -> u32 {
+        self.live.load(SeqCst)
+    }
+
     /// Starts a new life of the block.
     pub(crate) fn open(&self, sequence: u64, birth: Version, image: &Arc<Image>) {
         let mut versions = self.versions.lock();

@@ -38,7 +38,11 @@ pub(crate) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub(crate) fn new(shared: &'a Shared, store: &'a Store, id: u64) -> Result<Self, CheckpointError> {
+    pub(crate) fn new(
+        shared: &'a Shared,
+        store: &'a Store,
+        id: u64,
+    ) -> Result<Self, CheckpointError> {
         let first = store.take_free_block().ok_or(CheckpointError::NoRoom)?;
         let payload = PayloadWriter::new(Self::capacity(shared, store));
         let (numbers, window) = (Vec::new(), VecDeque::new());
@@ -55,7 +59,12 @@ impl<'a> Writer<'a> {
     }
 
     /// Adds an item of at most [`Self::item_max`] bytes.
-    pub(crate) fn item(&mut self, kind: ItemKind, argument: u32, bytes: &[u8]) -> Result<(), CheckpointError> {
+    pub(crate) fn item(
+        &mut self,
+        kind: ItemKind,
+        argument: u32,
+        bytes: &[u8],
+    ) -> Result<(), CheckpointError> {
         if bytes.len() > self.payload.room() {
             self.flush()?;
         }
@@ -75,7 +84,12 @@ impl<'a> Writer<'a> {
         self.write(number, payload, self.numbers.len() as u32)
     }
 
-    fn write(&mut self, number: u32, payload: PayloadWriter, ordinal: u32) -> Result<(), CheckpointError> {
+    fn write(
+        &mut self,
+        number: u32,
+        payload: PayloadWriter,
+        ordinal: u32,
+    ) -> Result<(), CheckpointError> {
         let region = block_header_region(self.store.sector) as usize;
         let mut bytes = vec![0; region];
         let header = BlockHeader {

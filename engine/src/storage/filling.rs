@@ -27,6 +27,8 @@ pub(crate) struct Appending<'a> {
     pub(crate) size: SizeClass,
     pub(crate) digest: Digest,
     pub(crate) set_hash: u64,
+    /// How many truncations had begun when the writer looked at what is there.
+    pub(crate) cuts: u64,
     pub(crate) void_time: VoidTime,
     pub(crate) generation: u16,
     pub(crate) tombstone: bool,
@@ -127,8 +129,7 @@ impl Filling {
     /// Puts the record in and returns where. It must fit.
     pub(super) fn append(&mut self, record: Appending<'_>, version: Version, now: Duration) -> u32 {
         let offset = self.cursor;
-        let bytes =
-            record.builder.finish(version, record.generation, self.seed, u64::from(offset));
+        let bytes = record.builder.finish(version, record.generation, self.seed, u64::from(offset));
         debug_assert_eq!(bytes.len() as u64, record.size.bytes());
         // SAFETY: bytes from the cursor on are not committed, so nobody reads them, and not issued, so no write is using them; only
         // the stream that owns this block appends, under its lock.
@@ -199,7 +200,7 @@ impl Filling {
         &mut self,
         unit: u32,
         most_in_flight: usize,
-        links: &[Link],
+        links: impl FnOnce() -> Vec<Link>,
         records_hint: u64,
     ) -> Option<Step> {
         let room = self.in_flight.len() < most_in_flight;
@@ -217,7 +218,7 @@ impl Filling {
             None
         };
         if let Some(Step::Write { start: 0, .. }) = step {
-            self.encode_header(links, records_hint);
+            self.encode_header(links(), records_hint);
         }
         step
     }
@@ -229,11 +230,14 @@ impl Filling {
             return Some(self.issue((self.issued / unit + 1) * unit, false));
         }
         self.pad();
+        // All of it becomes durable now, what nobody asked for too: nothing is left to wait for.
+        self.target = self.cursor;
+        self.waiting_since = None;
         Some(self.issue(self.cursor, all_synced))
     }
 
     fn issue(&mut self, end: u32, durable: bool) -> Step {
-        debug_assert!(end % self.sector == 0 && end <= self.cursor && end > self.issued);
+        debug_assert!(end.is_multiple_of(self.sector) && end <= self.cursor && end > self.issued);
         let start = self.issued;
         self.issued = end;
         self.in_flight.push_back((end, false));
@@ -250,7 +254,7 @@ impl Filling {
 
     /// Ends the flush at a sector boundary, so that the sector is complete and never written again.
     fn pad(&mut self) {
-        if self.cursor % self.sector == 0 {
+        if self.cursor.is_multiple_of(self.sector) {
             return;
         }
         let end = (self.cursor + MARK_BYTES as u32).next_multiple_of(self.sector);
@@ -264,10 +268,9 @@ impl Filling {
         unsafe { self.image.region().write(self.cursor as usize, &bytes) };
         self.cursor = end;
         self.image.commit(end);
-        self.target = end;
     }
 
-    fn encode_header(&self, links: &[Link], records_hint: u64) {
+    fn encode_header(&self, links: Vec<Link>, records_hint: u64) {
         let mut bytes = vec![0; block_header_region(self.sector) as usize];
         let header = BlockHeader {
             device: self.device,
@@ -275,7 +278,7 @@ impl Filling {
             kind: BlockKind::Data,
             sequence: self.sequence,
             birth: self.birth,
-            links: links.to_vec(),
+            links,
             records_hint,
         };
         header.encode(&mut bytes);

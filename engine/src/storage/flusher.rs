@@ -18,7 +18,7 @@ use std::{
 use super::{
     Shared,
     blocks::BlockState,
-    filling::{Filling, Step},
+    filling::Step,
     store::{Store, Stream},
 };
 use crate::{
@@ -41,6 +41,15 @@ struct InFlight {
     completion: Completion<()>,
     sequence: u64,
     what: What,
+}
+
+/// A step that a block was found ready for, with what it takes to do it without the stream.
+#[derive(Debug)]
+struct Planned {
+    step: Step,
+    number: u32,
+    sequence: u64,
+    region: Arc<Region>,
 }
 
 #[derive(Debug)]
@@ -69,11 +78,16 @@ impl Flusher {
         let mut guard = store.stream.lock();
         let stream = &mut *guard;
         self.hurry(store, stream, shared.flush_max, now);
+        let mut steps = Vec::new();
         for at in 0..=stream.closing.len() {
-            self.issue(shared, store, stream, at);
+            Self::plan(shared, stream, at, &mut steps);
         }
         let deadline = Store::flush_deadline(stream, shared.flush_max);
         drop(guard);
+        // Nobody else issues, and what is issued does not change any more: writers need not wait for the submission.
+        for planned in steps {
+            self.operations.push(Self::start(shared, store, planned));
+        }
         // Requests may complete while they are submitted: their wakers must be in place before this thread parks.
         self.take_completed(shared, store, waker);
         deadline
@@ -91,10 +105,10 @@ impl Flusher {
         }
     }
 
-    /// Issues everything that block number `at` (the closing ones, then the open one) is ready for.
-    fn issue(&mut self, shared: &Shared, store: &Store, stream: &mut Stream, at: usize) {
+    /// Plans everything that block number `at` (the closing ones, then the open one) is ready for.
+    fn plan(shared: &Shared, stream: &mut Stream, at: usize, steps: &mut Vec<Planned>) {
         loop {
-            let links = stream.links();
+            let recent = &stream.recent;
             let closing = stream.closing.len();
             let filling = match at < closing {
                 true => &mut stream.closing[at],
@@ -105,33 +119,35 @@ impl Flusher {
             };
             let hint = shared.records_hint.load(SeqCst);
             let (unit, most) = (shared.flush_size, WRITES_IN_FLIGHT);
-            let Some(step) = filling.next_step(unit, most, &links, hint) else { return };
+            let links = || recent.iter().copied().collect();
+            let Some(step) = filling.next_step(unit, most, links, hint) else { return };
             let (number, sequence) = (filling.number, filling.sequence);
-            let operation = Self::start(shared, store, filling, &step);
-            self.operations.push(operation);
-            if matches!(step, Step::Write { start: 0, .. }) {
+            let begins = matches!(step, Step::Write { start: 0, .. });
+            let region = Arc::clone(filling.image.region());
+            steps.push(Planned { step, number, sequence, region });
+            if begins {
                 Store::link(stream, number, sequence);
             }
         }
     }
 
-    fn start(shared: &Shared, store: &Store, filling: &Filling, step: &Step) -> InFlight {
-        let base = u64::from(filling.number) * shared.block_size;
-        let region = filling.image.region();
+    fn start(shared: &Shared, store: &Store, planned: Planned) -> InFlight {
+        let Planned { step, number, sequence, region } = planned;
+        let base = u64::from(number) * shared.block_size;
         let write = |start: u32, end: u32, durable: bool| {
             shared.counters.flushes.add(1);
             shared.counters.bytes_flushed.add(u64::from(end - start));
             let (offset, len) = (base + u64::from(start), (end - start) as usize);
-            store.device.write(region, start as usize, len, offset, durable)
+            store.device.write(&region, start as usize, len, offset, durable)
         };
-        let (completion, what) = match *step {
+        let (completion, what) = match step {
             Step::Write { start, end, durable } => {
                 (write(start, end, durable), What::Write { end, durable })
             }
             Step::Sync => (store.device.sync(), What::Sync),
             Step::Footer { start } => (write(start, shared.block_size as u32, true), What::Footer),
         };
-        InFlight { completion, sequence: filling.sequence, what }
+        InFlight { completion, sequence, what }
     }
 
     fn take_completed(&mut self, shared: &Shared, store: &Store, waker: &Waker) {
@@ -182,7 +198,8 @@ impl Flusher {
     fn sealed(shared: &Shared, store: &Store, sequence: u64) {
         let mut stream = store.stream.lock();
         let at = stream.closing.iter().position(|filling| filling.sequence == sequence);
-        let filling = stream.closing.remove(at.expect("only closed blocks get a footer")).expect("found");
+        let filling =
+            stream.closing.remove(at.expect("only closed blocks get a footer")).expect("found");
         stream.note(sequence, LinkState::Sealed);
         store.refresh_low(&stream);
         drop(stream);
@@ -219,12 +236,15 @@ pub(crate) fn run(shared: &Arc<Shared>, store: usize, kind: IoKind, stop: &Atomi
         device.take_kick();
         registered.add_new(shared);
         let deadline = flusher.turn(shared, &waker);
-        if stop.load(SeqCst) && flusher.is_idle() && (device.is_clean() || device.failure().is_some()) {
+        if stop.load(SeqCst)
+            && flusher.is_idle()
+            && (device.is_clean() || device.failure().is_some())
+        {
             break;
         }
-        reactor::park(deadline.map(|at| {
-            Instant::now() + at.saturating_sub(shared.clock.monotonic())
-        }));
+        reactor::park(
+            deadline.map(|at| Instant::now() + at.saturating_sub(shared.clock.monotonic())),
+        );
     }
 }
 

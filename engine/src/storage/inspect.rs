@@ -101,9 +101,11 @@ fn read_header(
     path: &Path,
     device: &Arc<dyn Device>,
 ) -> Result<(DeviceHeader, Vec<&'static str>), OpenError> {
-    let failed = |source| OpenError::Io { path: path.into(), doing: "reading the device header", source };
+    let failed =
+        |source| OpenError::Io { path: path.into(), doing: "reading the device header", source };
     // How far apart the copies lie depends on the size of a write block: the largest is tried first.
-    let mut sizes = [limits::WRITE_BLOCK_MAX, 64 << 10, 32 << 10, limits::WRITE_BLOCK_MIN].into_iter();
+    let mut sizes =
+        [limits::WRITE_BLOCK_MAX, 64 << 10, 32 << 10, limits::WRITE_BLOCK_MIN].into_iter();
     let slots = loop {
         let Some(size) = sizes.next() else {
             let what = foreign(device).map_err(failed)?.unwrap_or("nothing, it is blank");
@@ -207,7 +209,11 @@ impl Inspector<'_> {
         let found = walk.found();
         for entry in &footer.entries {
             if found.binary_search_by_key(&entry.offset, |(record, _)| record.offset).is_err() {
-                report.damage(block, base + u64::from(entry.offset), "a record that the footer names is damaged");
+                report.damage(
+                    block,
+                    base + u64::from(entry.offset),
+                    "a record that the footer names is damaged",
+                );
             }
         }
     }

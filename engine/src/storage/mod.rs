@@ -36,11 +36,16 @@ use parking_lot::Mutex;
 
 pub(crate) use filling::Appending;
 
-use self::{blocks::BlockTable, image::{Image, ImagePool}, read::SharedReads, store::Store};
+use self::{
+    blocks::BlockTable,
+    image::{Image, ImagePool},
+    read::SharedReads,
+    store::Store,
+};
 use crate::{
     counter::Counter,
     error::Error,
-    format::{block_header_region, footer_bytes, MARK_BYTES},
+    format::{MARK_BYTES, block_header_region, footer_bytes},
     model::{Digest, Location, SizeClass, Version},
     time::Clock,
 };
@@ -67,6 +72,8 @@ pub(crate) struct Shared {
     /// The last version sequence given.
     sequence: AtomicU64,
     reads: SharedReads,
+    /// Truncations begun. Changed under all streams' locks.
+    cuts: AtomicU64,
     /// About how many records the index has, for block headers. Whoever owns the index keeps it.
     pub(crate) records_hint: AtomicU64,
 }
@@ -112,6 +119,7 @@ impl Shared {
             epoch: AtomicU32::new(0),
             sequence: AtomicU64::new(0),
             reads: SharedReads::default(),
+            cuts: AtomicU64::new(0),
             records_hint: AtomicU64::new(0),
         }
     }
@@ -162,14 +170,22 @@ impl Shared {
         self.sequence.fetch_max(version.sequence, SeqCst);
     }
 
-    /// Closes all open blocks at one version: every record in an older block is below it, every later one above and in a block born at
-    /// or after it.
-    pub(crate) fn cut(&self) -> Version {
+    /// How many truncations have begun.
+    pub(crate) fn cuts(&self) -> u64 {
+        self.cuts.load(SeqCst)
+    }
+
+    /// Closes all open blocks at one version, the cut: every record in an older block is below it, every later one above and in a block born at
+    /// or after it. `begin` makes the cut count while nothing is appended, so that no writer can build on a record that it cuts off.
+    pub(crate) fn cut(&self, begin: impl FnOnce(Version)) -> Version {
         let mut streams: Vec<_> = self.stores.iter().map(|store| store.stream.lock()).collect();
         for (store, stream) in self.stores.iter().zip(&mut streams) {
             store.close_open(stream);
         }
-        self.next_version()
+        let cut = self.next_version();
+        begin(cut);
+        self.cuts.fetch_add(1, SeqCst);
+        cut
     }
 
     pub(crate) fn max_used_pct(&self) -> u8 {
@@ -181,10 +197,18 @@ impl Shared {
     }
 
     /// Counts a live record out: the newer version at `by`, a truncation or nothing at all took its place.
-    pub(crate) fn kill(&self, location: Location, size: SizeClass, tombstone: bool, by: Option<Location>) {
+    pub(crate) fn kill(
+        &self,
+        location: Location,
+        size: SizeClass,
+        tombstone: bool,
+        by: Option<Location>,
+    ) {
         let Some((block, _)) = self.blocks.locate(location) else { return };
         let by = by.and_then(|by| self.blocks.locate(by));
-        if by.is_some_and(|(by, _)| self.store_of(by).first_block != self.store_of(block).first_block) {
+        if by.is_some_and(|(by, _)| {
+            self.store_of(by).first_block != self.store_of(block).first_block
+        }) {
             self.blocks.get(block).crossed();
         }
         if self.blocks.get(block).kill(size, tombstone) {

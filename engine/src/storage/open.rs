@@ -191,7 +191,8 @@ fn check_size(path: &Path, device: &Arc<dyn Device>, write_block: u64) -> Result
 
 /// What a device holds.
 fn look(path: &Path, device: &Arc<dyn Device>, identity: &Identity) -> Result<Found, OpenError> {
-    let io = |source| OpenError::Io { path: path.into(), doing: "reading the device header", source };
+    let io =
+        |source| OpenError::Io { path: path.into(), doing: "reading the device header", source };
     let slots = read_slots(device, identity.write_block).map_err(io)?;
     let damaged = slots.iter().any(|slot| matches!(slot, HeaderSlot::Damaged));
     match slots.into_iter().next() {

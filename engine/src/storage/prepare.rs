@@ -47,7 +47,8 @@ fn refuse_if_used(
     write_block: u64,
 ) -> Result<(), OpenError> {
     let path = config.path();
-    let io = |source| OpenError::Io { path: path.into(), doing: "reading the device header", source };
+    let io =
+        |source| OpenError::Io { path: path.into(), doing: "reading the device header", source };
     let slots = read_slots(device, write_block).map_err(io)?;
     let found = match slots.into_iter().next() {
         Some(HeaderSlot::Sound(_, header)) if header.incarnation == 0 => return Ok(()),

@@ -66,10 +66,21 @@ impl RecordBytes {
     /// The record that [`Self::record`] has verified before.
     pub(crate) fn verified(&self) -> RecordView<'_> {
         let bytes = match &self.source {
-            Source::Image(image) => image.committed(self.start, self.len).expect("committed before"),
+            Source::Image(image) => {
+                image.committed(self.start, self.len).expect("committed before")
+            }
             Source::Device(buffer) => &buffer[self.start as usize..][..self.len as usize],
         };
-        RecordView::parse(bytes, self.seed, u64::from(self.offset)).expect("verified before")
+        RecordView::trusted(bytes)
+    }
+
+    /// The same bytes in memory of their own, which holds on to no write buffer.
+    pub(crate) fn detach(self) -> Self {
+        let Source::Image(image) = &self.source else { return self };
+        let bytes = image.committed(self.start, self.len).expect("committed before");
+        let mut own = AlignedBuf::new(bytes.len());
+        own[..bytes.len()].copy_from_slice(bytes);
+        Self { source: Source::Device(Arc::new(own)), start: 0, ..self }
     }
 }
 
@@ -88,9 +99,9 @@ pub(crate) struct SharedReads {
     shards: [Mutex<Reads>; 16],
 }
 
-/// Reads by place and life of the block: a later life's bytes are another read.
+/// Reads by place, length and life of the block: a later life's bytes are another read.
 type Reads = HashMap<ReadKey, Arc<SharedRead>>;
-type ReadKey = (Location, PlaceSeed);
+type ReadKey = (Location, PlaceSeed, u32);
 
 #[derive(Debug, Default)]
 struct SharedRead {
@@ -133,7 +144,7 @@ impl Shared {
         let sector = store.sector;
         let first = offset / sector * sector;
         let padded = (offset + len).next_multiple_of(sector) - first;
-        let read = self.read_shared((location, seed), block, first, padded);
+        let read = self.read_shared((location, seed, padded), block, first, padded);
         let source = Source::Device(read.await.map_err(ReadError::Failed)?);
         Ok(RecordBytes { source, start: offset - first, len, seed, offset })
     }
@@ -185,7 +196,12 @@ impl Shared {
         }
     }
 
-    async fn read_device(&self, block: u32, first: u32, len: u32) -> Result<Arc<AlignedBuf>, Error> {
+    async fn read_device(
+        &self,
+        block: u32,
+        first: u32,
+        len: u32,
+    ) -> Result<Arc<AlignedBuf>, Error> {
         self.counters.device_reads.add(1);
         let store = self.store_of(block);
         let offset = u64::from(block - store.first_block) * self.block_size + u64::from(first);

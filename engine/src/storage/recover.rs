@@ -75,6 +75,14 @@ pub(crate) struct Tally {
     pub(crate) torn: AtomicU64,
     done: AtomicU64,
     damage: Mutex<Damage>,
+    suspects: Mutex<Vec<Suspect>>,
+}
+
+/// A block that looks damaged.
+#[derive(Debug)]
+struct Suspect {
+    block: u32,
+    what: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -142,7 +150,24 @@ impl Recovery<'_> {
         self.tally.data_blocks.store(data.len() as u64, SeqCst);
         self.tally.done.store(0, SeqCst);
         let next = AtomicUsize::new(0);
-        self.on_threads(|| self.read_data_blocks(&heads, &data, &next))
+        self.on_threads(|| self.read_data_blocks(&heads, &data, &next))?;
+        self.judge_suspects(&heads);
+        Ok(())
+    }
+
+    /// What looks like damage may be the beginning of a new life: when a freed block is written anew and the power goes, parts of the old life
+    /// are overwritten and its header may still stand. Such a block has no live record left, and is not the one opened last.
+    fn judge_suspects(&self, heads: &[Head]) {
+        for Suspect { block, what } in self.tally.suspects.lock().drain(..) {
+            let store = self.shared.store_of(block);
+            let blocks = &heads[store.first_block as usize..][..store.block_count as usize];
+            let newest = blocks.iter().map(|head| head.sequence).max();
+            if self.shared.blocks.get(block).live() > 0 || newest == Some(heads[block as usize].sequence) {
+                what.iter().for_each(|what| self.damage(block, what));
+            } else {
+                self.tally.torn.fetch_add(what.len() as u64, SeqCst);
+            }
+        }
     }
 
     /// A block that cannot be read is damage; a device of which most cannot be read is no device to start with.
@@ -151,7 +176,9 @@ impl Recovery<'_> {
             let blocks = &heads[store.first_block as usize..][..store.block_count as usize];
             if blocks.iter().filter(|head| head.unreadable).count() > blocks.len() / 2 {
                 let device = store.device.name();
-                return Err(io::Error::other(format!("{device}: most of its blocks cannot be read")));
+                return Err(io::Error::other(format!(
+                    "{device}: most of its blocks cannot be read"
+                )));
             }
         }
         Ok(())
@@ -170,7 +197,9 @@ impl Recovery<'_> {
                     })
                 })
                 .collect();
-            threads.into_iter().try_for_each(|thread| thread.join().expect("recovery does not panic"))
+            threads
+                .into_iter()
+                .try_for_each(|thread| thread.join().expect("recovery does not panic"))
         })
     }
 
@@ -240,7 +269,10 @@ impl Recovery<'_> {
                 Err(error) => {
                     complete = false;
                     self.shared.blocks.get(block).be_unsure();
-                    self.damage(block, &format!("bytes {start} to {} cannot be read: {error}", start + part));
+                    self.damage(
+                        block,
+                        &format!("bytes {start} to {} cannot be read: {error}", start + part),
+                    );
                 }
             }
         }
@@ -292,7 +324,8 @@ impl Recovery<'_> {
     fn damage(&self, block: u32, what: &str) {
         let store = self.shared.store_of(block);
         let (number, offset) = (block - store.first_block, self.offset(store, block));
-        self.tally.damage(format!("{}: block {number} at offset {offset}: {what}", store.device.name()));
+        self.tally
+            .damage(format!("{}: block {number} at offset {offset}: {what}", store.device.name()));
         self.shared.counters.damaged.add(1);
     }
 
@@ -305,12 +338,7 @@ impl Recovery<'_> {
         }
     }
 
-    fn read_data_blocks(
-        &self,
-        heads: &[Head],
-        data: &[u32],
-        next: &AtomicUsize,
-    ) -> IoResult<()> {
+    fn read_data_blocks(&self, heads: &[Head], data: &[u32], next: &AtomicUsize) -> IoResult<()> {
         let mut window: VecDeque<(u32, Completion<AlignedBuf>)> = VecDeque::new();
         let mut guess = (self.shared.block_size / 16).max(4096) as usize;
         loop {
@@ -337,9 +365,8 @@ impl Recovery<'_> {
 
     fn read_tail(&self, block: u32, guess: usize) -> Completion<AlignedBuf> {
         let store = self.shared.store_of(block);
-        let len = guess
-            .next_multiple_of(store.sector as usize)
-            .min(self.shared.block_size as usize);
+        let len =
+            guess.next_multiple_of(store.sector as usize).min(self.shared.block_size as usize);
         self.tally.bytes_read.fetch_add(len as u64, SeqCst);
         let offset = self.offset(store, block) + self.shared.block_size - len as u64;
         store.device.read(AlignedBuf::new(len), len, offset)
@@ -352,10 +379,12 @@ impl Recovery<'_> {
         let measured = Footer::measure(tail, &device, number);
         let footer = match measured {
             Some((length, _)) if length > self.shared.block_size as usize => None,
-            Some((length, _)) if length <= tail.len() => Footer::decode(&tail[tail.len() - length..]),
-            Some((length, _)) => {
-                reactor::block_on(self.read_tail(block, length)).ok().and_then(|tail| Footer::decode(&tail))
+            Some((length, _)) if length <= tail.len() => {
+                Footer::decode(&tail[tail.len() - length..])
             }
+            Some((length, _)) => reactor::block_on(self.read_tail(block, length))
+                .ok()
+                .and_then(|tail| Footer::decode(&tail)),
             None => None,
         };
         match footer {
@@ -392,31 +421,23 @@ impl Recovery<'_> {
         let seed = PlaceSeed::new(store.seed, head.sequence);
         let walk = Walk::run(bytes, seed, store.sector, |set| store.set_hash(set));
         if sealed {
-            self.damage(block, "the footer is damaged; its records were found one by one");
-            walk.holes.iter().for_each(|hole| self.hole(block, *hole));
+            let mut what = vec!["the footer is damaged; its records were found one by one".to_owned()];
+            what.extend(walk.holes.iter().map(hole));
+            self.tally.suspects.lock().push(Suspect { block, what });
             self.take_records(block, head.birth, head.sequence, &walk.entries_with_damaged());
             return;
         }
         self.tally.open_blocks.fetch_add(1, SeqCst);
         let verdict = walk.judge(bytes, seed);
         self.tally.torn.fetch_add(verdict.torn, SeqCst);
-        verdict.damaged.iter().for_each(|place| self.hole(block, *place));
+        let what = verdict.damaged.iter().map(hole).collect();
+        self.tally.suspects.lock().push(Suspect { block, what });
         self.take_records(block, head.birth, head.sequence, &verdict.entries);
         self.seal(store, block, head.sequence, verdict.entries);
     }
 
-    fn hole(&self, block: u32, (start, end): (u32, u32)) {
-        self.damage(block, &format!("bytes {start} to {end} hold no sound record, and should"));
-    }
-
     /// A block whose header is damaged: its footer, or the links of other blocks, may tell what it was.
-    fn save_headless(
-        &self,
-        block: u32,
-        head: &Head,
-        footer: Option<Footer>,
-        bytes: &[u8],
-    ) {
+    fn save_headless(&self, block: u32, head: &Head, footer: Option<Footer>, bytes: &[u8]) {
         let store = self.shared.store_of(block);
         let linked = head.link.map(|(sequence, _)| sequence);
         if let Some(footer) = footer
@@ -433,7 +454,7 @@ impl Recovery<'_> {
             });
             if walk.records > 0 {
                 self.damage(block, "the header is damaged; its records were found one by one");
-                walk.holes.iter().for_each(|hole| self.hole(block, *hole));
+                walk.holes.iter().for_each(|place| self.damage(block, &hole(place)));
                 self.take_records(block, Version::ZERO, sequence, &walk.entries_with_damaged());
                 return;
             }
@@ -489,8 +510,12 @@ impl Recovery<'_> {
     }
 }
 
-/// The records of a sealed block, as its footer says, or as a walk finds them when the footer is damaged.
-pub(crate) fn read_entries(shared: &Shared, block: u32) -> IoResult<Vec<FooterEntry>> {
+fn hole((start, end): &(u32, u32)) -> String {
+    format!("bytes {start} to {end} hold no sound record, and should")
+}
+
+/// The records of a sealed block, as its footer says, or as a walk finds them when the footer is damaged; and whether they are surely all.
+pub(crate) fn read_entries(shared: &Shared, block: u32) -> IoResult<(Vec<FooterEntry>, bool)> {
     let store = shared.store_of(block);
     let (device, number) = (store.superblock.device(), block - store.first_block);
     let sequence = shared.blocks.get(block).sequence();
@@ -510,9 +535,10 @@ pub(crate) fn read_entries(shared: &Shared, block: u32) -> IoResult<Vec<FooterEn
         _ => None,
     };
     if let Some(footer) = footer {
-        return Ok(footer.entries);
+        return Ok((footer.entries, true));
     }
     let block = read_tail(shared.block_size)?;
     let seed = PlaceSeed::new(store.seed, sequence);
-    Ok(Walk::run(&block, seed, store.sector, |set| store.set_hash(set)).entries_with_damaged())
+    let walk = Walk::run(&block, seed, store.sector, |set| store.set_hash(set));
+    Ok((walk.entries_with_damaged(), walk.holes.is_empty()))
 }

@@ -86,14 +86,10 @@ pub(super) struct Stream {
     /// Complete in RAM, on their way to the device; oldest first.
     pub(super) closing: VecDeque<Filling>,
     /// Blocks opened lately, newest first, for the links in the next header.
-    recent: VecDeque<Link>,
+    pub(super) recent: VecDeque<Link>,
 }
 
 impl Stream {
-    pub(super) fn links(&self) -> Vec<Link> {
-        self.recent.iter().copied().collect()
-    }
-
     pub(super) fn note(&mut self, sequence: u64, state: LinkState) {
         if let Some(link) = self.recent.iter_mut().find(|link| link.sequence == sequence) {
             link.state = link.state.max(state);
@@ -129,6 +125,8 @@ pub(crate) enum Append {
     Failed(Box<str>),
     /// The namespace is being closed.
     Closed,
+    /// A truncation has begun since the writer looked: what it saw may be gone.
+    Cut,
 }
 
 /// How much an append may take.
@@ -141,11 +139,7 @@ pub(crate) enum Claim {
 }
 
 impl Store {
-    pub(crate) fn new(
-        device: Arc<dyn Device>,
-        superblock: Superblock,
-        first_block: u32,
-    ) -> Self {
+    pub(crate) fn new(device: Arc<dyn Device>, superblock: Superblock, first_block: u32) -> Self {
         let header = superblock.header();
         let seed = header.secret.device_seed(&header.device);
         // The incarnation stands in front of the counter, so that a sequence given in this life was never given in an earlier one,
@@ -193,13 +187,16 @@ impl Store {
         if self.closed.load(SeqCst) {
             return Append::Closed;
         }
+        if record.cuts != shared.cuts() {
+            return Append::Cut;
+        }
         let free = self.free_blocks();
         if claim == Claim::Ordinary && free < self.reserve(shared) {
-            return self.no_room(shared, turn);
+            return self.no_room(shared, &stream, free, turn);
         }
         if !stream.open.as_ref().is_some_and(|open| open.fits(record.size)) {
             if free == 0 || (claim == Claim::Ordinary && free <= self.reserve(shared)) {
-                return self.no_room(shared, turn);
+                return self.no_room(shared, &stream, free, turn);
             }
             if !self.open_next(shared, &mut stream) {
                 return Append::Wait(turn);
@@ -230,14 +227,23 @@ impl Store {
         Append::Done(appended)
     }
 
-    fn no_room(&self, shared: &Shared, turn: u64) -> Append {
+    /// What a write without room is told. `free` is how many blocks it saw free.
+    fn no_room(&self, shared: &Shared, stream: &Stream, free: u32, turn: u64) -> Append {
+        let space = self.space.lock();
+        if space.free.len() as u32 != free {
+            return Append::Wait(turn);
+        }
         // Blocks that are empty already become free once what emptied them is durable: worth waiting for, and worth a hurry. What a failed
         // device has not made durable, it never will.
         let any_failed = shared.stores.iter().any(|store| store.failure().is_some());
         let comes_free = |block: u32| !(any_failed && shared.blocks.get(block).is_crossed());
-        if !self.space.lock().emptied.iter().any(|&(block, _)| comes_free(block)) {
+        // So does a block on its way to the device in which nothing is live.
+        let dies_closing = self.failure.get().is_none()
+            && stream.closing.iter().any(|f| shared.blocks.get(f.block).in_use() == 0);
+        if !dies_closing && !space.emptied.iter().any(|&(block, _)| comes_free(block)) {
             return Append::Full;
         }
+        drop(space);
         for store in &shared.stores {
             store.urgent.store(true, SeqCst);
             store.kick();
@@ -376,7 +382,11 @@ impl Store {
     /// Fences the device: it takes no more writes, and all who wait are told.
     pub(super) fn fence(&self, cause: &str) {
         if self.failure.set(cause.into()).is_ok() {
-            tracing::error!(device = self.device.name(), cause, "a write failed: the device takes no more writes");
+            tracing::error!(
+                device = self.device.name(),
+                cause,
+                "a write failed: the device takes no more writes"
+            );
         }
         let wakers: Vec<Waker> = {
             let stream = self.stream.lock();

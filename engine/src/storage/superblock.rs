@@ -10,12 +10,9 @@ use parking_lot::Mutex;
 
 use crate::{
     device::{AlignedBuf, Device, IoResult, Region, reactor},
-    format::{DeviceHeader, HeaderSlot, header_slot_bytes},
+    format::{DeviceHeader, HeaderSlot, TEAR_BYTES, header_slot_bytes},
     model::HashSecret,
 };
-
-/// What a device writes whole or not at all.
-const TEAR_BYTES: usize = 512;
 
 /// A device's header in RAM, and the slot counter of its last write.
 #[derive(Debug)]

@@ -1,13 +1,14 @@
 //! Walking over a write block record by record, where no footer tells what it holds.
 //!
 //! Behind the part that a mark says was durable, a record that is not whole was cut short by the stop, or it was damaged since: the bytes
-//! look alike. A single wrong bit is told from a write that was cut short (`format::mended_at`); anything else there counts as cut short.
+//! look alike. A single wrong bit in a place that was surely written is told from a write that was cut short (`format::mended_at`); anything
+//! else there counts as cut short.
 
-use crate::{
-    format::{
-        FooterEntry, PlaceSeed, RecordView, TRAILER_BYTES, Walked, block_header_region, mended_at,
-        mends_body, walk_at,
-    },
+use std::collections::HashSet;
+
+use crate::format::{
+    FooterEntry, PlaceSeed, RecordView, TEAR_BYTES, TRAILER_BYTES, Walked, block_header_region,
+    claimed_head, mended_at, mends_body, walk_at,
 };
 
 /// What is known of a record that a walk found.
@@ -31,6 +32,8 @@ pub(crate) struct Walk {
     pub(crate) holes: Vec<(u32, u32)>,
     /// The block was durable at least to here.
     pub(crate) durable: u64,
+    /// Units of the medium in which something sound begins: surely written.
+    written: HashSet<usize>,
 }
 
 impl Walk {
@@ -41,20 +44,16 @@ impl Walk {
         sector: u32,
         set_hash: impl Fn(&str) -> u64,
     ) -> Self {
-        let mut walk = Self { found: Vec::new(), records: 0, holes: Vec::new(), durable: 0 };
+        let mut walk = Self { found: Vec::new(), records: 0, holes: Vec::new(), durable: 0, written: HashSet::new() };
         let mut at = block_header_region(sector);
         let mut hole = None;
         while at < (block.len() - TRAILER_BYTES) as u64 {
-            let mut next = walk.take(walk_at(block, seed, at), at, false, &set_hash);
-            if next.is_none() && hole.is_none() {
-                // Here, and nowhere else, something must begin if the block goes on.
-                next = mended_at(block, seed, at, |found| walk.take(found, at, true, &set_hash)).flatten();
-            }
-            match next {
+            match walk.take(walk_at(block, seed, at), at, false, &set_hash) {
                 Some(next) => {
                     if let Some(start) = hole.take() {
                         walk.holes.push((start as u32, at as u32));
                     }
+                    walk.written.insert(at as usize / TEAR_BYTES);
                     at = next;
                 }
                 None => {
@@ -63,7 +62,25 @@ impl Walk {
                 }
             }
         }
+        walk.mend(block, seed, hole.map(|start| start as u32), &set_hash);
         walk
+    }
+
+    /// Looks once more where something must begin, for what lacks a single bit.
+    fn mend(&mut self, block: &[u8], seed: PlaceSeed, last: Option<u32>, set_hash: &impl Fn(&str) -> u64) {
+        let holes = std::mem::take(&mut self.holes);
+        let written = std::mem::take(&mut self.written);
+        let known = |unit: usize| written.contains(&unit);
+        for (start, end) in holes.into_iter().chain(last.map(|start| (start, start))) {
+            let at = u64::from(start);
+            let next = mended_at(block, seed, at, known, |found| self.take(found, at, true, set_hash));
+            let start = next.flatten().map_or(start, |next| next as u32);
+            if start < end {
+                self.holes.push((start, end));
+            }
+        }
+        self.found.sort_by_key(|(entry, _)| entry.offset);
+        self.written = written;
     }
 
     /// Takes in what lies at `at`, and returns where it ends.
@@ -106,8 +123,8 @@ impl Walk {
             let damaged = match soundness {
                 Soundness::Whole => false,
                 Soundness::Damaged => true,
-                Soundness::Broken if u64::from(entry.offset) < self.durable => true,
-                Soundness::Broken => match mends_body(block, seed, u64::from(entry.offset)) {
+                Soundness::Broken if u64::from(end) <= self.durable => true,
+                Soundness::Broken => match self.is_bit_off(block, seed, entry.offset) {
                     true => true,
                     false => {
                         verdict.torn += 1;
@@ -121,12 +138,23 @@ impl Walk {
             verdict.entries.push(entry);
         }
         for &hole in &self.holes {
-            match u64::from(hole.0) < self.durable {
+            match self.is_damage(block, hole) {
                 true => verdict.damaged.push(hole),
                 false => verdict.torn += 1,
             }
         }
         verdict
+    }
+
+    /// Whether something that was durable is missing in a hole. A record that begins in the durable part may end behind it.
+    fn is_damage(&self, block: &[u8], (start, end): (u32, u32)) -> bool {
+        let head = claimed_head(block, u64::from(start)).unwrap_or(u64::MAX);
+        u64::from(end) <= self.durable || u64::from(start).saturating_add(head) <= self.durable
+    }
+
+    /// Whether a broken body was whole and has a wrong bit now.
+    fn is_bit_off(&self, block: &[u8], seed: PlaceSeed, offset: u32) -> bool {
+        mends_body(block, seed, u64::from(offset), |unit| self.written.contains(&unit))
     }
 
     /// All records found.

@@ -61,7 +61,9 @@ impl Driven {
     /// One turn of the flushers and the devices.
     pub fn turn(&self) -> bool {
         let busy = self.namespace.drive();
-        self.devices.iter().fold(false, |any, device| device.step() || any) || busy
+        // Every device takes a step, not only the first that can.
+        let steps = self.devices.iter().filter(|device| device.step()).count();
+        busy || steps > 0
     }
 
     /// Drives a future to its end; `None` when nothing moves any more, as after a power cut.

@@ -26,9 +26,12 @@ fn blank(number: usize, sector: u32) -> Arc<SimDevice> {
 
 fn open(devices: Vec<Arc<dyn Device>>) -> Result<Driven, cairn_engine::OpenError> {
     let mut config = common::small_config();
-    config.devices = (0..devices.len()).map(|n| cairn_engine::DeviceConfig::Raw(format!("sim{n}").into())).collect();
+    config.devices = (0..devices.len())
+        .map(|n| cairn_engine::DeviceConfig::Raw(format!("sim{n}").into()))
+        .collect();
     let clock = ManualClock::new(NOW_MS);
-    let namespace = cairn_engine::Namespace::open_driven(&config, &common::options(&clock), devices)?;
+    let namespace =
+        cairn_engine::Namespace::open_driven(&config, &common::options(&clock), devices)?;
     Ok(Driven { namespace, devices: Vec::new(), clock })
 }
 
@@ -41,9 +44,15 @@ fn cut_everywhere(make: impl Fn() -> Vec<Arc<SimDevice>>, check: impl Fn(&Driven
         for seed in 0..4 {
             for policy in CrashPolicy::all(seed * 100 + cut) {
                 images += 1;
-                let devices = rig.images(policy).into_iter().map(|sim| sim as Arc<dyn Device>).collect();
-                let db = open(devices).unwrap_or_else(|error| panic!("write {cut}, {policy:?}: {error}"));
-                assert_eq!(db.namespace.report().damage, Vec::<String>::new(), "write {cut}, {policy:?}");
+                let devices =
+                    rig.images(policy).into_iter().map(|sim| sim as Arc<dyn Device>).collect();
+                let db = open(devices)
+                    .unwrap_or_else(|error| panic!("write {cut}, {policy:?}: {error}"));
+                assert_eq!(
+                    db.namespace.report().damage,
+                    Vec::<String>::new(),
+                    "write {cut}, {policy:?}"
+                );
                 check(&db);
             }
         }

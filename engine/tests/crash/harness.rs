@@ -33,12 +33,17 @@ pub struct Count {
 pub fn policies(case: Case) -> Vec<CrashPolicy> {
     let seed = case.seed.wrapping_mul(0x9e37_79b9).wrapping_add(case.cut * 16);
     let mut all = CrashPolicy::all(seed).to_vec();
-    all.extend_from_slice(&CrashPolicy::all(seed + 1)[2..]);
+    all.extend_from_slice(&CrashPolicy::all(seed + 1)[2..5]);
     all
 }
 
 /// Runs the workload of `seed` until write number `cut`.
-pub fn run_to(profile: Profile, seed: u64, cut: Option<u64>, honesty: Honesty) -> Result<Run, String> {
+pub fn run_to(
+    profile: Profile,
+    seed: u64,
+    cut: Option<u64>,
+    honesty: Honesty,
+) -> Result<Run, String> {
     let rig = Rig::new(formatted(profile.shape, seed), profile.shape.block, cut, honesty);
     let clock = ManualClock::new(NOW_MS);
     let model = Model::new(profile.keys);
@@ -49,13 +54,19 @@ pub fn run_to(profile: Profile, seed: u64, cut: Option<u64>, honesty: Honesty) -
         Err(Ok(PowerLost(rig))) => {
             let image = rig.images(CrashPolicy::KeepAll);
             let rig = Rig::new(image, profile.shape.block, None, Honesty::Honest);
-            Run::open(rig, profile, &clock, model).map_err(|_| "cannot be opened after a short first start".into())
+            Run::open(rig, profile, &clock, model)
+                .map_err(|_| "cannot be opened after a short first start".into())
         }
     }
 }
 
 /// Cuts the power at every write of the workload of `seed`.
-pub fn cut_everywhere(profile: Profile, seed: u64, honesty: Honesty, count: &mut Count) -> Result<(), (Case, String)> {
+pub fn cut_everywhere(
+    profile: Profile,
+    seed: u64,
+    honesty: Honesty,
+    count: &mut Count,
+) -> Result<(), (Case, String)> {
     let whole = run_to(profile, seed, None, honesty);
     let whole = whole.map_err(|error| (Case { seed, cut: u64::MAX, policy: 0 }, error))?;
     count.workloads += 1;
@@ -119,14 +130,18 @@ impl Image<'_> {
         })?;
         run.check()?;
         let start = run.rig.writes();
-        let mut workload = Workload::new(self.profile, case.seed ^ case.cut << 20 ^ case.policy as u64);
+        let mut workload =
+            Workload::new(self.profile, case.seed ^ case.cut << 20 ^ case.policy as u64);
         if again || workload.rng.below(4) == 0 {
             let cut = start + workload.rng.below(12) as u64;
             drop(run);
-            let Ok(mut run) = self.open(self.rig(Some(cut))) else { return Err("opens only once".into()) };
+            let Ok(mut run) = self.open(self.rig(Some(cut))) else {
+                return Err("opens only once".into());
+            };
             run.check()?;
             run.work(&mut workload, Some(cut))?;
-            self.second(&run, case, count).map_err(|error| format!("after a second crash: {error}"))?;
+            self.second(&run, case, count)
+                .map_err(|error| format!("after a second crash: {error}"))?;
         }
         if again {
             for cut in 0..start {

@@ -105,11 +105,16 @@ impl Model {
             };
             if !self.histories[key].iter().any(fits) {
                 let describe = |state: &State| match state {
-                    Some(c) => format!("{:?} gen {} void {}", c.bins.get("n"), c.generation, c.void_ms),
+                    Some(c) => {
+                        format!("{:?} gen {} void {}", c.bins.get("n"), c.generation, c.void_ms)
+                    }
                     None => "absent".to_owned(),
                 };
                 let may: Vec<String> = self.histories[key].iter().map(describe).collect();
-                return Err(format!("key {key} holds {}, may hold one of {may:?}", describe(state)));
+                return Err(format!(
+                    "key {key} holds {}, may hold one of {may:?}",
+                    describe(state)
+                ));
             }
             // An expired record and none are one to a user; the index may still count the former.
             self.histories[key].retain(fits);
@@ -143,7 +148,8 @@ impl Model {
     /// How many records a set may have, at least and at most: expired ones may or may not be counted.
     pub fn set_counts(&self, set: usize, now: u64) -> (u64, u64) {
         let states = keys_of(self.keys(), Some(set)).into_iter();
-        let states: Vec<&State> = states.map(|key| self.histories[key].last().expect("never empty")).collect();
+        let states: Vec<&State> =
+            states.map(|key| self.histories[key].last().expect("never empty")).collect();
         let live = states.iter().filter(|s| s.as_ref().is_some_and(|c| !c.expired(now))).count();
         (live as u64, states.len() as u64)
     }

@@ -55,7 +55,12 @@ struct State {
 
 impl Rig {
     /// Devices with power until write number `cut_at` is submitted.
-    pub fn new(sims: Vec<Arc<SimDevice>>, block: u64, cut_at: Option<u64>, honesty: Honesty) -> Self {
+    pub fn new(
+        sims: Vec<Arc<SimDevice>>,
+        block: u64,
+        cut_at: Option<u64>,
+        honesty: Honesty,
+    ) -> Self {
         let sectors = |sim: &Arc<SimDevice>| sim.geometry().size / u64::from(sim.geometry().sector);
         let written = sims.iter().map(|sim| vec![false; sectors(sim) as usize]).collect();
         let state = State { writes: 0, cut_at, written, rewritten: None };

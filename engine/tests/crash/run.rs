@@ -84,7 +84,11 @@ fn content(record: &Record) -> Content {
     Content { bins, generation: metadata.generation, void_ms: metadata.void_time.0 }
 }
 
-fn open(rig: &Rig, profile: &Profile, clock: &Arc<ManualClock>) -> Result<Arc<Namespace>, OpenError> {
+fn open(
+    rig: &Rig,
+    profile: &Profile,
+    clock: &Arc<ManualClock>,
+) -> Result<Arc<Namespace>, OpenError> {
     Namespace::open_driven(&config(profile), &common::options(clock), rig.devices())
 }
 
@@ -100,7 +104,16 @@ impl Run {
             Ok(namespace) => {
                 let clock = Arc::clone(clock);
                 let under_way = Vec::new();
-                Ok(Self { rig, namespace, clock, model, profile, under_way, earlier_writes: 0, cut_at: None })
+                Ok(Self {
+                    rig,
+                    namespace,
+                    clock,
+                    model,
+                    profile,
+                    under_way,
+                    earlier_writes: 0,
+                    cut_at: None,
+                })
             }
             Err(_) if rig.is_off() => Err(Ok(PowerLost(rig))),
             Err(error) => Err(Err(format!("cannot be opened: {error}"))),
@@ -150,7 +163,12 @@ impl Run {
                 let record = namespace.get(&user_key, &ReadPolicy::default()).await?;
                 Ok(Answer::Read(record.map(|record| Arc::new(content(&record)))))
             });
-            return self.under_way.push(UnderWay { key, expected: Expected::Read(old), durable, future });
+            return self.under_way.push(UnderWay {
+                key,
+                expected: Expected::Read(old),
+                durable,
+                future,
+            });
         }
         let (outcome, new) = expected(&work, &policy, &old);
         let expected = Expected::Write(outcome, new.is_some());
@@ -173,6 +191,7 @@ impl Run {
     fn turn(&mut self, rng: &mut Rng) -> Result<bool, String> {
         match rng.below(3) {
             0 => drop(self.namespace.drive()),
+            1 if rng.below(self.profile.lag) > 0 => {}
             1 => drop(self.rig.sims[rng.below(self.rig.sims.len())].step()),
             _ if self.under_way.is_empty() => {}
             _ => return self.poll(rng.below(self.under_way.len())),
@@ -182,7 +201,9 @@ impl Run {
 
     fn poll(&mut self, at: usize) -> Result<bool, String> {
         let mut context = Context::from_waker(Waker::noop());
-        let Poll::Ready(answer) = self.under_way[at].future.as_mut().poll(&mut context) else { return Ok(false) };
+        let Poll::Ready(answer) = self.under_way[at].future.as_mut().poll(&mut context) else {
+            return Ok(false);
+        };
         let done = self.under_way.swap_remove(at);
         let key = done.key;
         match (answer, done.expected) {
@@ -193,13 +214,17 @@ impl Run {
                 }
             }
             (Err(error), _) if self.rig.is_off() && error.in_doubt() => {}
-            (Err(error), expected) if self.rig.is_off() || matches!(error, Error::NoSpace { .. }) => {
+            (Err(error), expected)
+                if self.rig.is_off() || matches!(error, Error::NoSpace { .. }) =>
+            {
                 if matches!(expected, Expected::Write(_, true)) {
                     self.model.refuse(key);
                 }
             }
             (Err(error), _) => return Err(format!("key {key}: {error}")),
-            (Ok(Answer::Read(found)), _) => return Err(format!("key {key}: the node answers {found:?}")),
+            (Ok(Answer::Read(found)), _) => {
+                return Err(format!("key {key}: the node answers {found:?}"));
+            }
             (Ok(Answer::Write(outcome)), Expected::Write(wanted, _)) => {
                 return Err(format!("key {key}: {outcome:?} instead of {wanted:?}"));
             }
@@ -222,7 +247,10 @@ impl Run {
                     break;
                 }
                 let keys: Vec<usize> = self.under_way.iter().map(|other| other.key).collect();
-                return Err(format!("operations on the keys {keys:?} wait for ever: {:?}", self.namespace.stats()));
+                return Err(format!(
+                    "operations on the keys {keys:?} wait for ever: {:?}",
+                    self.namespace.stats()
+                ));
             }
         }
         Ok(())
@@ -261,7 +289,8 @@ impl Run {
         // It drives the flushers itself and would wait for a device that nobody steps.
         self.rig.set_stepped(false);
         let mut future = Box::pin(self.namespace.truncate(set.map(|set| SETS[set])));
-        let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+        let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        else {
             return Err("a truncation waits".into());
         };
         drop(future);
@@ -321,8 +350,12 @@ impl Run {
             let (key, policy) = (key(number), ReadPolicy::default());
             let mut get = Box::pin(self.namespace.get(&key, &policy));
             match get.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(Ok(record)) => found.push(record.map(|record| Arc::new(content(&record)))),
-                Poll::Ready(Err(error)) => return Err(format!("key {number} cannot be read: {error}")),
+                Poll::Ready(Ok(record)) => {
+                    found.push(record.map(|record| Arc::new(content(&record))))
+                }
+                Poll::Ready(Err(error)) => {
+                    return Err(format!("key {number} cannot be read: {error}"));
+                }
                 Poll::Pending => return Err(format!("reading key {number} waits")),
             }
         }

@@ -24,6 +24,8 @@ pub struct Profile {
     pub depth: usize,
     /// Requests complete in an order of the device's.
     pub stepped: bool,
+    /// How much slower the devices are than everything else.
+    pub lag: usize,
     /// Of a hundred writes, how many ask for durability `buffer`.
     pub buffered: usize,
     pub largest: usize,
@@ -42,7 +44,11 @@ pub enum Work {
 /// What comes next.
 #[derive(Debug)]
 pub enum Step {
-    Key { key: usize, work: Work, policy: WritePolicy },
+    Key {
+        key: usize,
+        work: Work,
+        policy: WritePolicy,
+    },
     Truncate(Option<usize>),
     Housekeep,
     /// Time passes.
@@ -50,7 +56,9 @@ pub enum Step {
     /// Everything comes to rest, for longer than `flush-max`.
     Settle,
     /// Stop and start again: cleanly or by losing power.
-    Restart { clean: bool },
+    Restart {
+        clean: bool,
+    },
 }
 
 /// Chooses steps.
@@ -69,19 +77,20 @@ impl Workload {
 
     /// The next step; keys that `busy` says are left alone.
     pub fn next(&mut self, now: u64, busy: impl Fn(usize) -> bool) -> Step {
-        match self.rng.below(200) {
+        match self.rng.below(400) {
             0 => return Step::Truncate(Some(self.rng.below(SETS.len()))),
             1 => return Step::Truncate(None).when(self.rng.coin()),
             2 => return Step::Restart { clean: true },
             3 => return Step::Restart { clean: false },
             4 | 5 => return Step::Settle,
-            6..12 => return Step::Housekeep,
-            12..20 => return Step::Wait(self.rng.below(700) as u64),
+            6..16 => return Step::Housekeep,
+            16..24 => return Step::Wait(self.rng.below(700) as u64),
             _ => {}
         }
         self.count += 1;
         self.round += 1;
-        let first = if self.rng.below(4) == 0 { self.rng.below(self.profile.keys) } else { self.round };
+        let first =
+            if self.rng.below(4) == 0 { self.rng.below(self.profile.keys) } else { self.round };
         let mut keys = (0..self.profile.keys).map(|step| (first + step) % self.profile.keys);
         let key = keys.find(|&key| !busy(key)).expect("fewer under way than keys");
         Step::Key { key, work: self.work(), policy: self.policy(now) }
@@ -98,14 +107,18 @@ impl Workload {
                 Operation::Add("sum".into(), Value::Int(self.count)),
                 Operation::Append("log".into(), text(20, self.count)),
             ]),
-            8 => Work::Operate(vec![Operation::Delete, Operation::Write("n".into(), Value::Int(self.count))]),
+            8 => Work::Operate(vec![
+                Operation::Delete,
+                Operation::Write("n".into(), Value::Int(self.count)),
+            ]),
             9 => Work::Operate(vec![Operation::Delete]),
             _ => {
                 let len = match self.rng.below(12) {
                     0 => self.profile.largest,
                     _ => self.rng.below(self.profile.largest / 3),
                 };
-                let mut bins = vec![("n".into(), Value::Int(self.count)), ("b".into(), text(len, self.count))];
+                let mut bins =
+                    vec![("n".into(), Value::Int(self.count)), ("b".into(), text(len, self.count))];
                 if self.rng.below(8) == 0 {
                     bins.push(("log".into(), Value::Nil));
                 }
@@ -116,7 +129,8 @@ impl Workload {
 
     fn policy(&mut self, now: u64) -> WritePolicy {
         use ExistsPolicy::{CreateOnly, Replace, ReplaceOnly, Update, UpdateOnly};
-        let exists = [Update, Update, Replace, Replace, Replace, ReplaceOnly, UpdateOnly, CreateOnly];
+        let exists =
+            [Update, Update, Replace, Replace, Replace, ReplaceOnly, UpdateOnly, CreateOnly];
         let generation = match self.rng.below(10) {
             0 => GenerationCheck::Equal(1 + self.rng.below(3) as u16),
             1 => GenerationCheck::Greater(1 + self.rng.below(4) as u16),
@@ -129,7 +143,13 @@ impl Workload {
         };
         let buffered = self.rng.below(100) < self.profile.buffered;
         let durability = Some(if buffered { Durability::Buffer } else { Durability::Device });
-        WritePolicy { exists: exists[self.rng.below(8)], generation, ttl, durability, commit_level: None }
+        WritePolicy {
+            exists: exists[self.rng.below(8)],
+            generation,
+            ttl,
+            durability,
+            commit_level: None,
+        }
     }
 }
 
@@ -146,7 +166,9 @@ pub fn expected(work: &Work, policy: &WritePolicy, old: &State) -> (Outcome<()>,
         _ => policy.exists,
     };
     match (exists, old) {
-        (ExistsPolicy::UpdateOnly | ExistsPolicy::ReplaceOnly, None) => return (Outcome::NotFound, None),
+        (ExistsPolicy::UpdateOnly | ExistsPolicy::ReplaceOnly, None) => {
+            return (Outcome::NotFound, None);
+        }
         (ExistsPolicy::CreateOnly, Some(_)) => return (Outcome::Exists, None),
         _ => {}
     }
@@ -207,7 +229,9 @@ fn operate(
             }
             Operation::Write(name, value) => drop(bins.insert(name.to_string(), value.clone())),
             Operation::Add(name, Value::Int(more)) => {
-                let Value::Int(sum) = bins.entry(name.to_string()).or_insert(Value::Int(0)) else { unreachable!() };
+                let Value::Int(sum) = bins.entry(name.to_string()).or_insert(Value::Int(0)) else {
+                    unreachable!()
+                };
                 *sum += more;
             }
             Operation::Append(name, Value::Bytes(more)) => {

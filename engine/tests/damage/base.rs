@@ -95,7 +95,11 @@ impl Base {
         let clock = ManualClock::new(NOW_MS);
         let db = match Driven::open(&self.config, vec![device], &clock) {
             Ok(db) => db,
-            Err(OpenError::HeaderDamaged { .. } | OpenError::WrongDevice { .. } | OpenError::Io { .. }) => {
+            Err(
+                OpenError::HeaderDamaged { .. }
+                | OpenError::WrongDevice { .. }
+                | OpenError::Io { .. },
+            ) => {
                 return Ok(Seen { closed: true, ..Seen::default() });
             }
             Err(error) => return Err(format!("cannot be opened: {error}")),
@@ -123,7 +127,10 @@ impl Base {
             seen.stale += 1;
         }
         if seen.stale > 0 && seen.damage + seen.torn == 0 {
-            return Err(format!("{} keys have lost their newest write, and nothing was said", seen.stale));
+            return Err(format!(
+                "{} keys have lost their newest write, and nothing was said",
+                seen.stale
+            ));
         }
         if db.namespace.stats().damaged < corrupt {
             return Err("damage was met and not counted".into());
@@ -157,7 +164,9 @@ impl Base {
     /// The device header, its length and where its slots begin.
     pub fn header(&self) -> (DeviceHeader, u64, [u64; 2]) {
         let slot = header_slot_bytes(self.config.write_block_size);
-        let HeaderSlot::Sound(counter, header) = DeviceHeader::decode(&self.device.read_raw(0, slot as usize)) else {
+        let HeaderSlot::Sound(counter, header) =
+            DeviceHeader::decode(&self.device.read_raw(0, slot as usize))
+        else {
             panic!("the base is sound")
         };
         let len = header.encode(counter).len() as u64;
@@ -171,7 +180,9 @@ impl Base {
         for number in 1..BLOCKS {
             let bytes = self.device.read_raw(number * size, size as usize);
             let region = &bytes[..block_header_region(SECTOR) as usize];
-            let Some(header) = BlockHeader::decode(region, &device, number as u32) else { continue };
+            let Some(header) = BlockHeader::decode(region, &device, number as u32) else {
+                continue;
+            };
             if header.kind != BlockKind::Data {
                 continue;
             }

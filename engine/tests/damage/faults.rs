@@ -24,8 +24,11 @@ const EIO: i32 = 5;
 fn acknowledged_writes_that_were_not_done() {
     let lost = |_| Effect::LostWrite;
     let torn = |_| Effect::TornWrite { units: 1 };
-    let misdirected = |n: u64| Effect::MisdirectedWrite { to: (16 << 10) * (1 + n % (BLOCKS - 1)) + 1024 };
-    for (name, effect) in [("lost", &lost as &dyn Fn(u64) -> Effect), ("torn", &torn), ("misdirected", &misdirected)] {
+    let misdirected =
+        |n: u64| Effect::MisdirectedWrite { to: (16 << 10) * (1 + n % (BLOCKS - 1)) + 1024 };
+    for (name, effect) in
+        [("lost", &lost as &dyn Fn(u64) -> Effect), ("torn", &torn), ("misdirected", &misdirected)]
+    {
         let (mut said, mut unsaid, mut number) = (0, 0, 0);
         while let Some((base, device)) = run_with(effect(number), number) {
             match base.look(device) {
@@ -111,13 +114,19 @@ fn unreadable_sectors_at_the_start() {
         device.inject(Fault::once(Effect::ReadError(EIO), hit));
         // The error hits the start, or the one read of a record that the start had no need to look at.
         let seen = base.look(device).unwrap();
-        assert!(seen.refused < 2 && seen == Seen { refused: seen.refused, ..Seen::default() }, "once at {offset}");
+        assert!(
+            seen.refused < 2 && seen == Seen { refused: seen.refused, ..Seen::default() },
+            "once at {offset}"
+        );
         let device = base.copy();
         device.inject(Fault::forever(Effect::ReadError(EIO), hit));
         base.look(device).unwrap_or_else(|error| panic!("for good at {offset}: {error}"));
     }
     let device = base.copy();
-    device.inject(Fault::forever(Effect::ReadError(EIO), Trigger::Range { offset: size, len: (BLOCKS - 1) * size }));
+    device.inject(Fault::forever(
+        Effect::ReadError(EIO),
+        Trigger::Range { offset: size, len: (BLOCKS - 1) * size },
+    ));
     assert!(base.look(device).unwrap().closed);
 }
 

@@ -105,13 +105,16 @@ fn the_other_device_goes_on() {
     let (_, db) = two(12);
     let put = |n: u64, round: u64| {
         let bins = bin(value(n, round));
-        db.try_run(db.namespace.put(&key("s", n), &bins, &policy())).expect("a writer waits for ever")
+        db.try_run(db.namespace.put(&key("s", n), &bins, &policy()))
+            .expect("a writer waits for ever")
     };
     (0..40).for_each(|n| drop(put(n, 0).unwrap()));
     db.devices[0].inject(Fault::forever(Effect::WriteError(5), Trigger::After(0)));
     let failed: Vec<u64> = (0..40).filter(|&n| put(n, 1).is_err()).collect();
     assert_eq!(failed.len(), 1, "those in flight at the first error, and no others");
-    assert!(db.namespace.devices()[0].failed.is_some() && db.namespace.devices()[1].failed.is_none());
+    assert!(
+        db.namespace.devices()[0].failed.is_some() && db.namespace.devices()[1].failed.is_none()
+    );
     // Far more than the device holds: every block is used again several times.
     for round in 2..40 {
         for n in 0..20 {

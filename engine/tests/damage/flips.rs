@@ -28,7 +28,8 @@ fn block_headers_and_footers() {
     let blocks = base.blocks();
     let size = base.config.write_block_size;
     let sealed = blocks.iter().rfind(|(_, _, footer)| footer.is_some()).expect("a sealed block");
-    let open = blocks.last().filter(|(_, _, footer)| footer.is_none()).expect("the last block is open");
+    let open =
+        blocks.last().filter(|(_, _, footer)| footer.is_none()).expect("the last block is open");
     for (number, _, _) in [sealed, open] {
         for copy in [0, block_header_region(SECTOR) / 2] {
             let seen = base.flip_all(number * size + copy, BLOCK_HEADER_BYTES as u64);
@@ -70,7 +71,8 @@ fn places(base: &Base) -> Vec<(u64, u64)> {
         };
         match at + 1 == blocks.len() {
             true => places.extend(offsets.iter().map(|&offset| (*number, offset))),
-            false => places.extend([offsets[0], *offsets.last().unwrap()].map(|offset| (*number, offset))),
+            false => places
+                .extend([offsets[0], *offsets.last().unwrap()].map(|offset| (*number, offset))),
         }
     }
     places

@@ -2,9 +2,9 @@
 //!
 //! `flips`: single bits. `faults`: writes that are lost, misplaced or torn, blocks that read older, errors of every kind.
 
+mod base;
 #[path = "../common/mod.rs"]
 mod common;
-mod base;
 mod faults;
 mod fences;
 mod flips;

@@ -83,10 +83,8 @@ impl Loop {
         let read_write = |path: &Path| fs::OpenOptions::new().read(true).write(true).open(path);
         let backing = directory.path().join("backing");
         File::create(&backing)?.set_len(SIZE)?;
-        let (backing, control) = (
-            read_write(&backing)?,
-            read_write(Path::new("/dev/loop-control"))?,
-        );
+        let (backing, control) =
+            (read_write(&backing)?, read_write(Path::new("/dev/loop-control"))?);
         // SAFETY: no memory is involved.
         let number = ok(unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) })?;
         let path = PathBuf::from(format!("/dev/loop{number}"));
@@ -97,11 +95,7 @@ impl Loop {
         config[LOOP_FLAGS_WORD] = LO_FLAGS_AUTOCLEAR;
         // SAFETY: the kernel reads a `struct loop_config` of as many bytes as the array has.
         ok(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, config.as_ptr()) })?;
-        Ok(Loop {
-            path,
-            _device: device,
-            _directory: directory,
-        })
+        Ok(Loop { path, _device: device, _directory: directory })
     }
 }
 
@@ -114,11 +108,7 @@ const LOOP_CONFIG_WORDS: usize = 304 / 4;
 const LOOP_FLAGS_WORD: usize = (8 + 52) / 4;
 
 fn ok(returned: i32) -> io::Result<i32> {
-    if returned < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(returned)
-    }
+    if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(returned) }
 }
 
 /// Shows that raw block devices conform, with the sector they have, and are taken by one opener only.
@@ -136,15 +126,9 @@ fn block_devices_conform() {
             let opened = FileDevice::open(&device.path, OpenMode::ReadWrite, &engine)
                 .expect("a block device");
             assert!(opened.is_block_device() && opened.direct());
-            assert_eq!(
-                (opened.geometry().sector, opened.geometry().size),
-                (sector, SIZE)
-            );
+            assert_eq!((opened.geometry().sector, opened.geometry().size), (sector, SIZE));
             let again = FileDevice::open(&device.path, OpenMode::ReadWrite, &engine);
-            assert_eq!(
-                again.expect_err("it is in use").kind(),
-                io::ErrorKind::ResourceBusy
-            );
+            assert_eq!(again.expect_err("it is in use").kind(), io::ErrorKind::ResourceBusy);
             check(&Subject::real(opened, Some(engine.kind)));
         }
     }
@@ -177,10 +161,7 @@ fn a_device_is_locked() {
 fn an_answered_device_is_free() {
     for engine in engines() {
         let directory = TempDir::new().expect("a directory");
-        let path = new_file(directory.path(), &engine, None)
-            .expect("a new file")
-            .path()
-            .to_owned();
+        let path = new_file(directory.path(), &engine, None).expect("a new file").path().to_owned();
         let kind = engine.kind;
         let reopen = move || {
             let _guard = Reactor::install(kind).expect("a fresh thread takes a reactor");
@@ -206,10 +187,7 @@ fn read_only_refuses_writes() {
     for engine in engines() {
         let device = FileDevice::open(&path, OpenMode::ReadOnly, &engine).expect("a reader");
         let write = block_on(device.write(&Region::new(4096), 0, 4096, 0, false));
-        assert_eq!(
-            write.expect_err("refused").kind(),
-            io::ErrorKind::ReadOnlyFilesystem
-        );
+        assert_eq!(write.expect_err("refused").kind(), io::ErrorKind::ReadOnlyFilesystem);
         block_on(device.discard(0, 4096)).expect_err("refused");
         block_on(device.sync()).expect("nothing to do");
         let found = block_on(device.read(AlignedBuf::new(4096), 4096, 0)).expect("a read");
@@ -226,10 +204,7 @@ fn creation_is_whole_or_nothing() {
     let device = new_file(directory.path(), &pool(), None).expect("a new file");
     let metadata = fs::metadata(device.path()).expect("the file is there");
     assert_eq!(metadata.len(), SIZE);
-    assert!(
-        metadata.blocks() * 512 >= SIZE,
-        "a sparse file would run out of space later"
-    );
+    assert!(metadata.blocks() * 512 >= SIZE, "a sparse file would run out of space later");
     let again = new_file(directory.path(), &pool(), None).expect_err("it is there");
     assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
 
@@ -254,13 +229,7 @@ impl SmallMount {
         let (kind, options) = (c"tmpfs", c"size=1m");
         // SAFETY: every string ends with a zero byte and outlives the call.
         let result = unsafe {
-            libc::mount(
-                kind.as_ptr(),
-                path.as_ptr(),
-                kind.as_ptr(),
-                0,
-                options.as_ptr().cast(),
-            )
+            libc::mount(kind.as_ptr(), path.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast())
         };
         ok(result).map(|_| SmallMount { directory, path })
     }
@@ -282,12 +251,7 @@ fn a_full_file_system_is_told_at_creation() {
     };
     let error = new_file(mount.directory.path(), &pool(), None).expect_err("1 MiB is too little");
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-    assert_eq!(
-        fs::read_dir(mount.directory.path())
-            .expect("a directory")
-            .count(),
-        0
-    );
+    assert_eq!(fs::read_dir(mount.directory.path()).expect("a directory").count(), 0);
 }
 
 /// Shows that a file that ends too early gives an error, not zeros: a truncated device must be noticed.
@@ -297,9 +261,7 @@ fn a_read_past_the_end_is_an_error() {
         let directory = TempDir::new().expect("a directory");
         let device = new_file(directory.path(), &engine, None).expect("a new file");
         let shorter = fs::OpenOptions::new().write(true).open(device.path());
-        shorter
-            .and_then(|file| file.set_len(8192))
-            .expect("the file can be cut");
+        shorter.and_then(|file| file.set_len(8192)).expect("the file can be cut");
         let subject = Subject::real(device, Some(engine.kind));
         let test = |subject: &Subject| {
             let error = subject.read(8192, 4096).expect_err("half of it is gone");
@@ -323,17 +285,11 @@ fn a_ring_serves_a_runtime() {
     let test = |subject: &Subject| {
         let fd = reactor::ring_fd().expect("the thread has a ring");
         for round in 0..400 {
-            let mut read = subject
-                .device
-                .read(AlignedBuf::new(65_536), 65_536, round * 4096);
+            let mut read = subject.device.read(AlignedBuf::new(65_536), 65_536, round * 4096);
             reactor::turn();
             while read.try_take().is_none() {
                 if round % 2 == 0 {
-                    let mut poll = libc::pollfd {
-                        fd,
-                        events: libc::POLLIN,
-                        revents: 0,
-                    };
+                    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
                     // SAFETY: one pollfd, which outlives the call.
                     let ready = unsafe { libc::poll(&raw mut poll, 1, 20_000) };
                     assert_ne!(ready, 0, "the descriptor says nothing");

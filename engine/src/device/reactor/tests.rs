@@ -40,10 +40,7 @@ fn with_each_kind(test: fn()) {
 fn answerer() -> (Sender<Completer<u64>>, thread::JoinHandle<()>) {
     let (sender, receiver): (_, Receiver<Completer<u64>>) = channel();
     let answer = move || {
-        receiver
-            .iter()
-            .zip(0..)
-            .for_each(|(completer, number)| completer.complete(Ok(number)))
+        receiver.iter().zip(0..).for_each(|(completer, number)| completer.complete(Ok(number)))
     };
     (sender, thread::spawn(answer))
 }
@@ -199,14 +196,7 @@ fn wakers_may_use_the_reactor() {
         let waker = Waker::from(Arc::new(Turns));
         let pending = std::pin::Pin::new(&mut completion).poll(&mut Context::from_waker(&waker));
         assert!(pending.is_pending());
-        let request = Request {
-            file,
-            sector: 512,
-            offset: 0,
-            len: 4096,
-            moved: 0,
-            work,
-        };
+        let request = Request { file, sector: 512, offset: 0, len: 4096, moved: 0, work };
         if let Err(request) = submit(request) {
             crate::device::pool::submit(request);
         }

@@ -78,17 +78,8 @@ impl CrashPolicy {
         };
         let mut rng = Rng::new(seed);
         // At least the first write is lost, at least the last one kept.
-        let first_kept = if writes < 2 {
-            0
-        } else {
-            1 + rng.below(writes - 1)
-        };
-        Chooser {
-            policy: self,
-            rng,
-            first_kept,
-            next: 0,
-        }
+        let first_kept = if writes < 2 { 0 } else { 1 + rng.below(writes - 1) };
+        Chooser { policy: self, rng, first_kept, next: 0 }
     }
 }
 

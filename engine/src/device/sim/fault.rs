@@ -69,21 +69,13 @@ impl Fault {
     /// A fault that hits once.
     #[must_use]
     pub fn once(effect: Effect, trigger: Trigger) -> Fault {
-        Fault {
-            effect,
-            trigger,
-            repeat: Repeat::Once,
-        }
+        Fault { effect, trigger, repeat: Repeat::Once }
     }
 
     /// A fault that stays.
     #[must_use]
     pub fn forever(effect: Effect, trigger: Trigger) -> Fault {
-        Fault {
-            effect,
-            trigger,
-            repeat: Repeat::Forever,
-        }
+        Fault { effect, trigger, repeat: Repeat::Forever }
     }
 }
 
@@ -163,10 +155,9 @@ impl Trigger {
                 *left -= 1;
                 false
             }
-            Trigger::Range {
-                offset: from,
-                len: bytes,
-            } => offset < *from + *bytes && *from < offset + len,
+            Trigger::Range { offset: from, len: bytes } => {
+                offset < *from + *bytes && *from < offset + len
+            }
         }
     }
 }

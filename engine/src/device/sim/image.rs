@@ -17,10 +17,7 @@ impl Image {
     pub(super) fn new(size: u64) -> Image {
         let count =
             usize::try_from(size.div_ceil(CHUNK as u64)).expect("a device that fits memory");
-        Image {
-            chunks: std::iter::repeat_n(Arc::new([0; CHUNK]), count).collect(),
-            size,
-        }
+        Image { chunks: std::iter::repeat_n(Arc::new([0; CHUNK]), count).collect(), size }
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -55,14 +52,8 @@ impl Image {
     /// Calls `piece` with (chunk, place in the chunk, place in the range, length) for every chunk that a range
     /// touches.
     fn pieces(&self, offset: u64, len: usize, mut piece: impl FnMut(usize, usize, usize, usize)) {
-        let fits = offset
-            .checked_add(len as u64)
-            .is_some_and(|end| end <= self.size);
-        assert!(
-            fits,
-            "{len} bytes at {offset} are outside an image of {}",
-            self.size
-        );
+        let fits = offset.checked_add(len as u64).is_some_and(|end| end <= self.size);
+        assert!(fits, "{len} bytes at {offset} are outside an image of {}", self.size);
         let offset = usize::try_from(offset).expect("inside an image that fits memory");
         let mut from = 0;
         while from < len {
@@ -76,9 +67,7 @@ impl Image {
 
 impl fmt::Debug for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Image")
-            .field("size", &self.size)
-            .finish_non_exhaustive()
+        f.debug_struct("Image").field("size", &self.size).finish_non_exhaustive()
     }
 }
 

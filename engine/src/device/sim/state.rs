@@ -114,12 +114,7 @@ impl State {
             return op.fail(error, answers);
         }
         match op {
-            Op::Read {
-                mut buffer,
-                len,
-                offset,
-                done,
-            } => {
+            Op::Read { mut buffer, len, offset, done } => {
                 self.visible.read(offset, &mut buffer[..len]);
                 answers.reads.push((done, Ok(buffer)));
             }
@@ -143,16 +138,7 @@ impl State {
     }
 
     fn perform_write(&mut self, op: Op, effect: Option<Effect>, answers: &mut Answers) {
-        let Op::Write {
-            source,
-            start,
-            data,
-            offset,
-            durable,
-            moved,
-            done,
-        } = op
-        else {
+        let Op::Write { source, start, data, offset, durable, moved, done } = op else {
             return;
         };
         // SAFETY: the caller leaves these bytes alone until the completion is ready, which it is not yet.
@@ -196,19 +182,9 @@ impl State {
 
     /// What a failing write leaves behind: a front part that nobody can rely on.
     fn half_do(&mut self, op: &Op) {
-        if let Op::Write {
-            data,
-            offset,
-            moved,
-            ..
-        } = op
-        {
+        if let Op::Write { data, offset, moved, .. } = op {
             let units = self.rng.below((data.len() - moved) / UNIT + 1);
-            self.put(
-                offset + *moved as u64,
-                &data[*moved..moved + units * UNIT],
-                false,
-            );
+            self.put(offset + *moved as u64, &data[*moved..moved + units * UNIT], false);
         }
     }
 
@@ -218,12 +194,7 @@ impl State {
             return;
         }
         self.visible.write(offset, bytes);
-        self.cache.push(Cached {
-            offset,
-            data: bytes.to_vec(),
-            durable,
-            number: self.completed,
-        });
+        self.cache.push(Cached { offset, data: bytes.to_vec(), durable, number: self.completed });
         if durable {
             self.settle();
         }
@@ -278,9 +249,8 @@ impl State {
         self.visible.flip_bit(offset, bit);
         self.durable.flip_bit(offset, bit);
         for entry in &mut self.cache {
-            let place = offset
-                .checked_sub(entry.offset)
-                .and_then(|place| usize::try_from(place).ok());
+            let place =
+                offset.checked_sub(entry.offset).and_then(|place| usize::try_from(place).ok());
             if let Some(byte) = place.and_then(|place| entry.data.get_mut(place)) {
                 *byte ^= 1 << bit;
             }
@@ -290,16 +260,10 @@ impl State {
     /// The state of the device that comes up after losing power now.
     pub(super) fn after_crash(&self, policy: CrashPolicy) -> State {
         let mut image = self.durable.clone();
-        let queued: Vec<_> = self
-            .queue
-            .iter()
-            .chain(&self.stuck)
-            .filter_map(in_flight)
-            .collect();
+        let queued: Vec<_> = self.queue.iter().chain(&self.stuck).filter_map(in_flight).collect();
         let entries = self.cache.iter().chain(&self.torn_off);
-        let entries = entries
-            .map(|entry| (entry.offset, &entry.data[..], entry.durable))
-            .chain(queued);
+        let entries =
+            entries.map(|entry| (entry.offset, &entry.data[..], entry.durable)).chain(queued);
         let count = entries.clone().filter(|(_, _, durable)| !durable).count();
         let mut chooser = policy.chooser(count);
         for (offset, data, durable) in entries {

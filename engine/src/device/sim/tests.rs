@@ -9,13 +9,7 @@ fn device() -> SimDevice {
 }
 
 fn write(device: &SimDevice, offset: u64, fill: u8, len: usize, durable: bool) -> Completion<()> {
-    device.write(
-        &Region::from_bytes(&vec![fill; len]),
-        0,
-        len,
-        offset,
-        durable,
-    )
+    device.write(&Region::from_bytes(&vec![fill; len]), 0, len, offset, durable)
 }
 
 fn done<T>(mut completion: Completion<T>) -> io::Result<T> {
@@ -47,28 +41,14 @@ fn only_what_is_durable_survives() {
     let device = device();
     write_now(&device, 0, 1, 1024, true);
     write_now(&device, 4096, 2, 1024, false);
-    assert_eq!(
-        units(&device.crash_image(CrashPolicy::LoseAll), 4096, 2),
-        [0, 0]
-    );
-    assert_eq!(
-        units(&device.crash_image(CrashPolicy::KeepAll), 4096, 2),
-        [2, 2]
-    );
+    assert_eq!(units(&device.crash_image(CrashPolicy::LoseAll), 4096, 2), [0, 0]);
+    assert_eq!(units(&device.crash_image(CrashPolicy::KeepAll), 4096, 2), [2, 2]);
     for policy in CrashPolicy::all(3) {
-        assert_eq!(
-            units(&device.crash_image(policy), 0, 2),
-            [1, 1],
-            "{policy:?}"
-        );
+        assert_eq!(units(&device.crash_image(policy), 0, 2), [1, 1], "{policy:?}");
     }
     done(device.sync()).expect("a sync");
     for policy in CrashPolicy::all(3) {
-        assert_eq!(
-            units(&device.crash_image(policy), 4096, 2),
-            [2, 2],
-            "{policy:?}"
-        );
+        assert_eq!(units(&device.crash_image(policy), 4096, 2), [2, 2], "{policy:?}");
     }
 }
 
@@ -80,19 +60,11 @@ fn order_at_one_place_is_kept() {
         write_now(&device, 0, 1, 1024, false);
         write_now(&device, 512, 2, 512, true);
         for policy in CrashPolicy::all(seed) {
-            assert_eq!(
-                units(&device.crash_image(policy), 512, 1),
-                [2],
-                "{policy:?}"
-            );
+            assert_eq!(units(&device.crash_image(policy), 512, 1), [2], "{policy:?}");
         }
         write_now(&device, 512, 3, 512, false);
         for policy in CrashPolicy::all(seed) {
-            assert_ne!(
-                units(&device.crash_image(policy), 512, 1),
-                [1],
-                "{policy:?}"
-            );
+            assert_ne!(units(&device.crash_image(policy), 512, 1), [1], "{policy:?}");
         }
     }
 }
@@ -117,10 +89,7 @@ fn policies_keep_what_they_say() {
         assert!(end.is_sorted());
         ends |= end == [0, 0, 1, 1];
         let reordered = device.crash_image(CrashPolicy::Reordered { seed });
-        assert_eq!(
-            (units(&reordered, 0, 4), units(&reordered, 8192, 4)),
-            (vec![0; 4], vec![2; 4])
-        );
+        assert_eq!((units(&reordered, 0, 4), units(&reordered, 8192, 4)), (vec![0; 4], vec![2; 4]));
     }
     assert!(torn && fronts && ends);
 }
@@ -131,16 +100,13 @@ fn crashes_replay() {
     let run = |seed| {
         let device = SimDevice::new("sim", SIZE, 512, seed);
         device.set_stepped(true);
-        let writes: Vec<_> = (0..20)
-            .map(|n| write(&device, n * 2048, 1, 2048, n % 3 == 0))
-            .collect();
+        let writes: Vec<_> =
+            (0..20).map(|n| write(&device, n * 2048, 1, 2048, n % 3 == 0)).collect();
         for _ in 0..9 {
             device.step();
         }
         drop(writes);
-        device
-            .crash_image(CrashPolicy::from_seed(seed))
-            .read_raw(0, SIZE as usize)
+        device.crash_image(CrashPolicy::from_seed(seed)).read_raw(0, SIZE as usize)
     };
     for seed in 0..50 {
         assert_eq!(run(seed), run(seed));
@@ -162,15 +128,9 @@ fn a_cut_takes_the_write_it_names() {
         done(write(&device, 8192, 3, 1024, true)).expect_err("the power is off");
         done(device.sync()).expect_err("the power is off");
         done(device.read(AlignedBuf::new(512), 512, 0)).expect_err("the power is off");
-        assert_eq!(
-            units(&device.crash_image(CrashPolicy::LoseAll), 4096, 2),
-            [0, 0]
-        );
+        assert_eq!(units(&device.crash_image(CrashPolicy::LoseAll), 4096, 2), [0, 0]);
         let kept = device.crash_image(CrashPolicy::KeepAll);
-        assert_eq!(
-            (units(&kept, 0, 2), units(&kept, 4096, 2)),
-            (vec![1, 1], vec![2, 2])
-        );
+        assert_eq!((units(&kept, 0, 2), units(&kept, 4096, 2)), (vec![1, 1], vec![2, 2]));
         assert_eq!(units(&kept, 8192, 2), [0, 0]);
         let torn =
             (0..64).map(|seed| units(&device.crash_image(CrashPolicy::Sectors { seed }), 4096, 2));
@@ -208,10 +168,8 @@ fn steps_reorder() {
     for seed in 0..40 {
         let device = SimDevice::new("sim", SIZE, 512, seed);
         device.set_stepped(true);
-        let (mut first, mut second) = (
-            write(&device, 0, 1, 512, true),
-            write(&device, 0, 2, 512, true),
-        );
+        let (mut first, mut second) =
+            (write(&device, 0, 1, 512, true), write(&device, 0, 2, 512, true));
         assert_eq!((device.pending(), device.write_count()), (2, 2));
         assert!(device.step());
         orders[usize::from(first.try_take().is_some())] = true;
@@ -233,10 +191,7 @@ fn faults_do_what_they_say() {
     assert_eq!(error.raw_os_error(), Some(libc::EIO));
     write_now(&device, 0, 1, 512, true);
 
-    let range = Trigger::Range {
-        offset: 0,
-        len: 512,
-    };
+    let range = Trigger::Range { offset: 0, len: 512 };
     device.inject(Fault::forever(Effect::ReadError(libc::EIO), range));
     for _ in 0..3 {
         done(device.read(AlignedBuf::new(512), 512, 0)).expect_err("injected for ever");
@@ -247,10 +202,7 @@ fn faults_do_what_they_say() {
     next(Effect::SyncError(libc::EIO));
     write_now(&device, 1024, 5, 512, false);
     done(device.sync()).expect_err("injected");
-    assert_eq!(
-        units(&device.crash_image(CrashPolicy::LoseAll), 1024, 1),
-        [0]
-    );
+    assert_eq!(units(&device.crash_image(CrashPolicy::LoseAll), 1024, 1), [0]);
 
     next(Effect::LostWrite);
     write_now(&device, 2048, 6, 512, true);
@@ -258,25 +210,16 @@ fn faults_do_what_they_say() {
 
     next(Effect::MisdirectedWrite { to: 4096 });
     write_now(&device, 2048, 7, 512, true);
-    assert_eq!(
-        (units(&device, 2048, 1), units(&device, 4096, 1)),
-        (vec![0], vec![7])
-    );
+    assert_eq!((units(&device, 2048, 1), units(&device, 4096, 1)), (vec![0], vec![7]));
 
-    device.inject(Fault::once(
-        Effect::TornWrite { units: 1 },
-        Trigger::After(1),
-    ));
+    device.inject(Fault::once(Effect::TornWrite { units: 1 }, Trigger::After(1)));
     write_now(&device, 8192, 8, 1024, true);
     write_now(&device, 9216, 8, 1024, true);
     assert_eq!(units(&device, 8192, 4), [8, 8, 8, 0]);
 
     device.flip_bit(8192, 3);
     assert_eq!(device.read_raw(8192, 2), [8 ^ 8, 8]);
-    assert_eq!(
-        device.crash_image(CrashPolicy::LoseAll).read_raw(8192, 2),
-        [8 ^ 8, 8]
-    );
+    assert_eq!(device.crash_image(CrashPolicy::LoseAll).read_raw(8192, 2), [8 ^ 8, 8]);
 }
 
 /// Shows that a stuck request waits and a short one goes on by itself, with a state in between that a crash can
@@ -300,10 +243,7 @@ fn stuck_and_short_requests_end() {
     assert_eq!(units(&device, 4096, 4), [3, 3, 0, 0]);
     assert!(device.step());
     done(short).expect("it went on");
-    assert_eq!(
-        units(&device.crash_image(CrashPolicy::LoseAll), 4096, 4),
-        [3; 4]
-    );
+    assert_eq!(units(&device.crash_image(CrashPolicy::LoseAll), 4096, 4), [3; 4]);
 }
 
 /// Shows that a writer that changes its bytes too early is caught; on a real device it would write a torn record.

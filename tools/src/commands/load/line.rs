@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cairn_sdk::{Client, Durability, Key, Ttl, Value};
+use cairn_sdk::{Client, Durability, Key, Record, Ttl, Value};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
@@ -57,18 +57,43 @@ impl Line {
         Ok(Self { key, bins: raw.bins.0, ttl })
     }
 
-    /// Writes the record in the place of the one there may be. Answers with the line's number.
+    /// The record's key.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Writes the record in the place of the one there may be. Answers with the line's number and key.
     pub async fn put(
         self,
         client: &Client,
         line: u64,
         durability: Option<Durability>,
-    ) -> (u64, Result<(), String>) {
+    ) -> (u64, Key, Result<(), String>) {
         let mut put = client.put(&self.key, self.bins).ttl(self.ttl).replace();
         if let Some(durability) = durability {
             put = put.durability(durability);
         }
-        (line, put.await.map(drop).map_err(|error| format!("{}: {error}", self.key)))
+        let result = put.await.map(drop).map_err(|error| format!("{}: {error}", self.key));
+        (line, self.key, result)
+    }
+
+    /// Compares the record with the one the node has. Answers with the line's number and key.
+    pub async fn compare(self, client: &Client, line: u64) -> (u64, Key, Result<(), String>) {
+        let result = match client.get(&self.key).await {
+            Err(error) => Err(format!("{}: {error}", self.key)),
+            Ok(None) => Err(format!("{}: there is no such record", self.key)),
+            Ok(Some(found)) => self.difference(&found).map_or(Ok(()), Err),
+        };
+        (line, self.key, result)
+    }
+
+    fn difference(&self, found: &Record) -> Option<String> {
+        let differs = |(name, value): &&(String, Value)| found.get(name) != Some(value);
+        if let Some((name, _)) = self.bins.iter().find(differs) {
+            return Some(format!("{}: bin {name:?} differs", self.key));
+        }
+        let (lines, has) = (self.bins.len(), found.bins.len());
+        (lines != has).then(|| format!("{}: the line has {lines} bins, the record {has}", self.key))
     }
 }
 

@@ -2,14 +2,17 @@
 //!
 //! * `line`: one line as a record. `source`: the file as batches of lines, read by a thread of its own.
 //! * `progress`: which lines are done, and the state file that lets a load go on where it stopped.
+//! * `check`: the way back: reads the records and compares them with the file.
 //! * `report`: the progress bar, and what is printed of failures.
 
+mod check;
 mod line;
 mod progress;
 mod report;
 mod source;
 
 use std::{
+    collections::HashSet,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -18,8 +21,8 @@ use cairn_sdk::{Client, Durability};
 use futures::{StreamExt, stream::FuturesUnordered};
 
 use self::{
-    line::Defaults,
-    progress::Progress,
+    line::{Defaults, Line},
+    progress::{Progress, Wanted},
     report::Report,
     source::{Item, Source},
 };
@@ -66,6 +69,9 @@ pub struct Args {
     /// Where each record must be before it counts as loaded
     #[arg(long, value_parser = parse_durability, value_name = "device|buffer")]
     durability: Option<Durability>,
+    /// Load nothing: read every record back and compare it with the last line of its key
+    #[arg(long, conflicts_with_all = ["resume", "state", "durability"])]
+    check: bool,
     #[command(flatten)]
     host: HostArg,
 }
@@ -73,21 +79,42 @@ pub struct Args {
 impl Args {
     /// Loads the file.
     pub fn run(self) -> Result {
+        if self.check {
+            return self.run_check();
+        }
         let state = self.state.clone().unwrap_or_else(|| progress::state_path(&self.file));
         let progress = Progress::start(&self.file, state, self.resume)?;
-        let defaults = Defaults { namespace: self.namespace.clone(), set: self.set.clone() };
-        let source = Source::open(&self.file, defaults, progress.wanted(), self.limit)?;
+        let source = self.source(progress.wanted())?;
         block_on(self.load(source, progress))
     }
 
-    async fn load(&self, source: Source, progress: Progress) -> Result {
+    fn run_check(self) -> Result {
+        let source = self.source(Wanted::default())?;
+        let report = Report::start(&source, 0);
+        block_on(async {
+            let client = self.connect().await?;
+            check::check(&client, source, report, self.concurrency as usize).await
+        })
+    }
+
+    fn source(&self, wanted: Wanted) -> Result<Source> {
+        let defaults = Defaults { namespace: self.namespace.clone(), set: self.set.clone() };
+        Source::open(&self.file, defaults, wanted, self.limit)
+    }
+
+    async fn connect(&self) -> Result<Client> {
         let client = Client::builder()
             .connections(2)
             .in_flight(self.concurrency.saturating_mul(4).min(1_000_000))
             .deadline(self.host.timeout)
             .connect(&self.host.host)
             .await?;
-        let report = Report::start(&source, &progress);
+        Ok(client)
+    }
+
+    async fn load(&self, source: Source, progress: Progress) -> Result {
+        let client = self.connect().await?;
+        let report = Report::start(&source, progress.wanted().done_before());
         let mut load = Load { progress, report, failures_in_a_row: 0, args: self };
         let complete = load.all(&client, source).await;
         let Load { mut progress, report, .. } = load;
@@ -116,20 +143,28 @@ struct Load<'a> {
 impl Load<'_> {
     async fn all(&mut self, client: &Client, mut source: Source) -> Result {
         let mut flying = FuturesUnordered::new();
+        let mut flying_keys = HashSet::new();
+        let mut held: Option<(u64, Line)> = None;
         let mut saved = Instant::now();
         let mut more = true;
-        while more || !flying.is_empty() {
-            let room = flying.len() < self.args.concurrency as usize;
+        while more || held.is_some() || !flying.is_empty() {
+            // Of two lines with one key the later one must win, so it waits for the other.
+            if let Some((line, record)) =
+                held.take_if(|(_, line)| !flying_keys.contains(line.key()))
+            {
+                flying_keys.insert(record.key().clone());
+                flying.push(record.put(client, line, self.args.durability));
+            }
+            let room = flying.len() < self.args.concurrency as usize && held.is_none();
             tokio::select! {
                 biased;
-                Some((line, result)) = flying.next(), if !flying.is_empty() => {
+                Some((line, key, result)) = flying.next(), if !flying.is_empty() => {
+                    flying_keys.remove(&key);
                     self.written(line, result)?;
                 }
                 next = source.next(), if more && room => match next.transpose()? {
                     None => more = false,
-                    Some(Item { line, record: Ok(Some(record)) }) => {
-                        flying.push(record.put(client, line, self.args.durability));
-                    }
+                    Some(Item { line, record: Ok(Some(record)) }) => held = Some((line, record)),
                     Some(Item { line, record: Ok(None) }) => self.progress.done(line),
                     Some(Item { line, record: Err(why) }) => self.failed(line, &why)?,
                 },

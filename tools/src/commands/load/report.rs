@@ -11,7 +11,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{progress::Progress, source::Source};
+use super::source::Source;
 use crate::units;
 
 /// So many failures are shown one by one.
@@ -31,8 +31,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Starts to show; nothing but failures when standard error is no terminal.
-    pub fn start(source: &Source, progress: &Progress) -> Self {
+    /// Starts to show, after a load that had done `before` lines; nothing but failures when standard error is no terminal.
+    pub fn start(source: &Source, before: u64) -> Self {
         let target = match std::io::stderr().is_terminal() {
             true => ProgressDrawTarget::stderr(),
             false => ProgressDrawTarget::hidden(),
@@ -42,7 +42,6 @@ impl Report {
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style);
         }
-        let before = progress.wanted().done_before();
         if before > 0 {
             bar.suspend(|| eprintln!("resuming: {} lines are done", units::count(before)));
         }

@@ -33,8 +33,9 @@ fn value(n: u64, round: u64) -> Vec<(Box<str>, Value)> {
 }
 
 fn check(namespace: &Namespace, n: u64, round: u64) {
-    let record =
-        reactor::block_on(namespace.get(&key(n), &ReadPolicy { bypass_cache: n.is_multiple_of(2) }));
+    let record = reactor::block_on(
+        namespace.get(&key(n), &ReadPolicy { bypass_cache: n.is_multiple_of(2) }),
+    );
     let record = record.unwrap().expect("an acknowledged record is there");
     let bins: Vec<(Box<str>, Value)> = record
         .bins()
@@ -77,7 +78,8 @@ fn worker(namespace: &Namespace, kind: IoKind, thread: u64) {
     let _reactor = reactor::Reactor::install(kind).unwrap();
     for round in 0..3 {
         for n in (0..KEYS).map(|n| n * THREADS + thread) {
-            let durability = if n.is_multiple_of(3) { Durability::Device } else { Durability::Buffer };
+            let durability =
+                if n.is_multiple_of(3) { Durability::Device } else { Durability::Buffer };
             let policy = WritePolicy {
                 exists: ExistsPolicy::Replace,
                 durability: Some(durability),

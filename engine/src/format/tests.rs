@@ -220,17 +220,26 @@ fn single_bits_are_told() {
     for bit in 0..(head + body) * 8 {
         block[1024..1024 + bytes.len()].copy_from_slice(&bytes);
         block[1024 + bit / 8] ^= 1 << (bit % 8);
-        let found = mended_at(&block, seed(), 1024, |_| false, |found| match found {
-            Walked::Record(record) => Some(record.version()),
-            _ => None,
-        });
+        let found = mended_at(
+            &block,
+            seed(),
+            1024,
+            |_| false,
+            |found| match found {
+                Walked::Record(record) => Some(record.version()),
+                _ => None,
+            },
+        );
         match bit < head * 8 {
             true => assert_eq!(found, Some(Some(version(1001))), "bit {bit}"),
             false => assert!(mends_body(&block, seed(), 1024, |_| true), "bit {bit}"),
         }
         // Two wrong bits are no single one.
         block[1024 + (bit / 8 + 1) % head] ^= 0x81;
-        assert!(bit >= head * 8 || mended_at(&block, seed(), 1024, |_| false, |_| ()).is_none(), "bit {bit}");
+        assert!(
+            bit >= head * 8 || mended_at(&block, seed(), 1024, |_| false, |_| ()).is_none(),
+            "bit {bit}"
+        );
     }
     assert!(
         mended_at(&block, seed(), 0, |_| true, |_| ()).is_none()

@@ -103,14 +103,7 @@ impl Bins {
             }
         }
         let exists = old.is_some();
-        Ok(Self {
-            bins,
-            exists,
-            changed: false,
-            deleted: false,
-            answers: Vec::new(),
-            answered: 0,
-        })
+        Ok(Self { bins, exists, changed: false, deleted: false, answers: Vec::new(), answered: 0 })
     }
 
     fn apply(&mut self, operation: &Operation) -> Result<(), Error> {

@@ -62,8 +62,7 @@ impl Namespace {
             return Err(failed(store, cause, false));
         }
         self.check_table(set_hash)?;
-        let cut =
-            self.shared.cut(|cut| self.sets.begin_sweep(Truncation { set_hash, cut }));
+        let cut = self.shared.cut(|cut| self.sets.begin_sweep(Truncation { set_hash, cut }));
         let truncation = Truncation { set_hash, cut };
         self.write_cut(truncation)?;
         let (removed, complete) = self.sweep(truncation);

@@ -340,7 +340,9 @@ impl Namespace {
             Some(Append::Full) => {
                 self.counters.refused_full.add(1);
                 let (free, all) = (store.free_blocks(), store.block_count - 1);
-                Err(Error::NoSpace { used_pct: (u64::from(all - free) * 100 / u64::from(all)) as u8 })
+                Err(Error::NoSpace {
+                    used_pct: (u64::from(all - free) * 100 / u64::from(all)) as u8,
+                })
             }
         }
     }

@@ -162,7 +162,9 @@ impl Recovery<'_> {
             let store = self.shared.store_of(block);
             let blocks = &heads[store.first_block as usize..][..store.block_count as usize];
             let newest = blocks.iter().map(|head| head.sequence).max();
-            if self.shared.blocks.get(block).live() > 0 || newest == Some(heads[block as usize].sequence) {
+            if self.shared.blocks.get(block).live() > 0
+                || newest == Some(heads[block as usize].sequence)
+            {
                 what.iter().for_each(|what| self.damage(block, what));
             } else {
                 self.tally.torn.fetch_add(what.len() as u64, SeqCst);
@@ -421,7 +423,8 @@ impl Recovery<'_> {
         let seed = PlaceSeed::new(store.seed, head.sequence);
         let walk = Walk::run(bytes, seed, store.sector, |set| store.set_hash(set));
         if sealed {
-            let mut what = vec!["the footer is damaged; its records were found one by one".to_owned()];
+            let mut what =
+                vec!["the footer is damaged; its records were found one by one".to_owned()];
             what.extend(walk.holes.iter().map(hole));
             self.tally.suspects.lock().push(Suspect { block, what });
             self.take_records(block, head.birth, head.sequence, &walk.entries_with_damaged());

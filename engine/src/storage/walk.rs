@@ -44,7 +44,13 @@ impl Walk {
         sector: u32,
         set_hash: impl Fn(&str) -> u64,
     ) -> Self {
-        let mut walk = Self { found: Vec::new(), records: 0, holes: Vec::new(), durable: 0, written: HashSet::new() };
+        let mut walk = Self {
+            found: Vec::new(),
+            records: 0,
+            holes: Vec::new(),
+            durable: 0,
+            written: HashSet::new(),
+        };
         let mut at = block_header_region(sector);
         let mut hole = None;
         while at < (block.len() - TRAILER_BYTES) as u64 {
@@ -67,13 +73,20 @@ impl Walk {
     }
 
     /// Looks once more where something must begin, for what lacks a single bit.
-    fn mend(&mut self, block: &[u8], seed: PlaceSeed, last: Option<u32>, set_hash: &impl Fn(&str) -> u64) {
+    fn mend(
+        &mut self,
+        block: &[u8],
+        seed: PlaceSeed,
+        last: Option<u32>,
+        set_hash: &impl Fn(&str) -> u64,
+    ) {
         let holes = std::mem::take(&mut self.holes);
         let written = std::mem::take(&mut self.written);
         let known = |unit: usize| written.contains(&unit);
         for (start, end) in holes.into_iter().chain(last.map(|start| (start, start))) {
             let at = u64::from(start);
-            let next = mended_at(block, seed, at, known, |found| self.take(found, at, true, set_hash));
+            let next =
+                mended_at(block, seed, at, known, |found| self.take(found, at, true, set_hash));
             let start = next.flatten().map_or(start, |next| next as u32);
             if start < end {
                 self.holes.push((start, end));

@@ -146,7 +146,7 @@ fn deletes_outlive_unreadable_blocks() {
         }
         // Nothing was written: whatever the tombstones were dropped for would show now.
         db.devices[0].clear_faults();
-        let deleted = base.history.iter().filter(|history| *history.last().unwrap() == None);
+        let deleted = base.history.iter().filter(|history| history.last().unwrap().is_none());
         assert!(deleted.count() > 0);
         let device = Arc::new(db.devices[0].crash_image(CrashPolicy::LoseAll));
         drop(db);

@@ -36,7 +36,7 @@ fn a_failed_write_fences_the_device() {
                 let buffered = WritePolicy { durability: Some(Durability::Buffer), ..policy() };
                 let bins = bin(Value::Bytes(vec![2; 5000]));
                 db.run(db.namespace.put(&key("s", 50), &bins, &buffered)).unwrap();
-                (0..4).for_each(|_| drop(db.turn()));
+                (0..4).for_each(|_| _ = db.turn());
             }
             db.devices[0].inject(Fault::forever(effect, Trigger::After(0)));
             let bins = bin(Value::Bytes(vec![1; 300]));
@@ -108,7 +108,7 @@ fn the_other_device_goes_on() {
         db.try_run(db.namespace.put(&key("s", n), &bins, &policy()))
             .expect("a writer waits for ever")
     };
-    (0..40).for_each(|n| drop(put(n, 0).unwrap()));
+    (0..40).for_each(|n| _ = put(n, 0).unwrap());
     db.devices[0].inject(Fault::forever(Effect::WriteError(5), Trigger::After(0)));
     let failed: Vec<u64> = (0..40).filter(|&n| put(n, 1).is_err()).collect();
     assert_eq!(failed.len(), 1, "those in flight at the first error, and no others");
@@ -140,7 +140,7 @@ fn stuck_requests() {
         db.devices[0].inject(Fault::once(Effect::Stuck, Trigger::After(after)));
         let mut acknowledged = 0;
         let (bins, policy) = (bin(value(10, 0)), policy());
-        let keys: Vec<_> = (10..16).map(|n| (n, key("s", n), self::bin(value(n, 0)))).collect();
+        let keys: Vec<_> = (10..16).map(|n| (n, key("s", n), bin(value(n, 0)))).collect();
         let mut stuck = None;
         for (n, key, bins) in &keys {
             let mut put = Box::pin(db.namespace.put(key, bins, &policy));

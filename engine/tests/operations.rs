@@ -25,7 +25,7 @@ fn scan_all(db: &Driven, set: Option<&str>) -> usize {
     for partition in 0..PARTITIONS as u16 {
         let mut after = None;
         loop {
-            let page = db.run(db.namespace.scan(partition, after, set, 3)).unwrap();
+            let page = db.run(db.namespace.scan(partition, after, set, 3, 4000)).unwrap();
             count += page.records.len();
             assert_eq!(page.damaged, 0);
             match page.next {

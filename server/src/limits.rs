@@ -34,6 +34,15 @@ pub const BATCH_READS: usize = 128;
 pub const BATCH_WRITES: usize = 1024;
 /// Bytes that the reads of one pipeline may be about to answer with, as far as the size of its last answers tells.
 pub const READ_BYTES_IN_FLIGHT: usize = 32 << 20;
+/// Bytes that the engine answers one operate with at most.
+pub const OPERATE_ANSWER: usize = 32 << 20;
+/// Bytes on the device that one page of a scan reads at most, besides its first record. A message may be four times that in
+/// protobuf, of lists of small numbers.
+pub const SCAN_PAGE: u64 = ANSWER_BYTES as u64;
+/// Scans of one worker at once: each holds two messages.
+pub const SCANS: usize = 256;
+/// Requests to devices that a worker has under way before it takes no more operations: that many only wait when a device hangs.
+pub const DEVICE_PENDING: usize = 16_384;
 /// Operations that a pipeline may have in flight however large its answers are.
 pub const IN_FLIGHT_MIN: usize = 16;
 /// Operations a pipeline or batch starts before it lets other tasks of its worker run.
@@ -56,6 +65,7 @@ const _: () = {
     assert!(LEVELS_AROUND + 3 * DOOR_NESTING_MAX <= 100);
     assert!(ANSWER_BYTES <= ANSWER_BYTES_HELD && ANSWER_BYTES_HELD as u64 <= MESSAGE_SIZE_MIN);
     assert!(BATCH_READS <= BATCH_WRITES);
+    assert!(OPERATE_ANSWER <= READ_BYTES_IN_FLIGHT);
     assert!(STREAM_WINDOW <= CONNECTION_WINDOW);
     assert!(MESSAGE_SIZE_MIN < MESSAGE_SIZE_MAX);
 };

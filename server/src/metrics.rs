@@ -77,6 +77,8 @@ pub struct WorkerMetrics {
     kinds: [KindMetrics; Kind::ALL.len()],
     /// Operations in flight now.
     pub in_flight: AtomicUsize,
+    /// Scans it serves now.
+    pub scans: AtomicUsize,
     /// Connections it serves now.
     pub connections: AtomicUsize,
 }

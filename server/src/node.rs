@@ -144,7 +144,9 @@ fn open(
         match Namespace::open(&one.engine, &open_options) {
             Ok(engine) => {
                 log_start(&name, &engine);
-                opened.push(Served { name, engine, weaker_per_request: one.weaker_per_request });
+                let weaker_per_request = one.weaker_per_request;
+                let truncating = Arc::default();
+                opened.push(Served { name, engine, truncating, weaker_per_request });
             }
             Err(source) => {
                 for served in &opened {

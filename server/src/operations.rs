@@ -5,17 +5,19 @@
 
 use std::{
     future::Future,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use cairn_engine::{
     Metadata, Namespace, Operated, Operation, Outcome, Record, ScanPage,
+    device::reactor,
     model::{CommitLevel, Durability, Key, ReadPolicy, Value, WritePolicy},
 };
 
 use crate::{
     codes::Problem,
+    limits::DEVICE_PENDING,
     metrics::WorkerMetrics,
     state::{Served, State},
 };
@@ -33,6 +35,18 @@ impl Operations {
     /// The namespace of this name.
     pub fn namespace(&self, name: &str) -> Result<&Served, Problem> {
         self.state.namespace(name).ok_or_else(|| Problem::UnknownNamespace(name.into()))
+    }
+
+    /// Whether this worker may take one more operation.
+    pub fn has_room(&self) -> bool {
+        let count = self.metrics.in_flight.load(Relaxed);
+        count < self.state.limits.worker_in_flight && !self.is_hanging()
+    }
+
+    /// Whether devices owe this worker so much that they must be hanging. An operation given up at its deadline is no longer in
+    /// flight; what it asked of a device still is.
+    pub fn is_hanging(&self) -> bool {
+        reactor::pending() >= DEVICE_PENDING
     }
 
     /// Reads a record.
@@ -105,13 +119,25 @@ impl Operations {
         after: Option<u64>,
         set: Option<&str>,
         limit: usize,
+        bytes: u64,
     ) -> Result<ScanPage, Problem> {
-        Ok(self.engine(namespace)?.scan(partition, after, set, limit).await?)
+        Ok(self.engine(namespace)?.scan(partition, after, set, limit, bytes).await?)
     }
 
-    /// Removes the records of a set, or all.
-    pub async fn truncate(&self, namespace: &str, set: Option<&str>) -> Result<u64, Problem> {
-        Ok(self.engine(namespace)?.truncate(set).await?)
+    /// Removes the records of a set, or all. One at a time of a namespace: another is refused as long as it runs, even when
+    /// nobody waits for it any more.
+    pub async fn truncate(&self, namespace: &str, set: Option<String>) -> Result<u64, Problem> {
+        let served = self.namespace(namespace)?;
+        let one = Arc::clone(&served.truncating).try_lock_owned().map_err(|_| Problem::Busy)?;
+        let engine = Arc::clone(&served.engine);
+        // A task of its own: it ends when the truncation does.
+        let task = tokio::spawn(async move {
+            let result = engine.truncate(set.as_deref()).await;
+            drop(one);
+            result
+        });
+        let ended = task.await;
+        Ok(ended.map_err(|_| Problem::Internal("the truncation's task is gone".into()))??)
     }
 
     /// The deadline of a call that wants `timeout`, or the server's default.

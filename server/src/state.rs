@@ -21,6 +21,8 @@ pub struct Served {
     pub name: String,
     /// The engine's side of it.
     pub engine: Arc<Namespace>,
+    /// Held by the truncation under way: each takes a thread of its own.
+    pub truncating: Arc<tokio::sync::Mutex<()>>,
     /// Whether a write may ask for less than the namespace promises.
     pub weaker_per_request: bool,
 }

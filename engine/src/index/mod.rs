@@ -112,6 +112,10 @@ impl Index {
     /// Makes room for `records` records, so that a cold start does not grow step by step. Only partitions that have
     /// never had an entry get it.
     pub fn reserve(&self, records: u64) {
+        if records < PARTITIONS as u64 {
+            // Less than a record for each partition: a page for each would be more than they will ever take.
+            return;
+        }
         let each = records.div_ceil(PARTITIONS as u64) as usize;
         for partition in &self.partitions {
             partition.lock(&self.shared).reserve(each);

@@ -16,8 +16,8 @@ use crate::{
 const READS_IN_FLIGHT: usize = 32;
 
 impl Namespace {
-    /// One page of a partition's records, in digest order, behind `after`: at most `limit` entries are looked at. `set`: only records of
-    /// that set. A record that exists during the whole scan is met exactly once; one that is written or deleted meanwhile, at most once.
+    /// One page of a partition's records, in digest order, behind `after`: at most `limit` entries are looked at, and no more than take
+    /// `bytes` on the device together, but always one. `set`: only records of that set. A record that exists during the whole scan is met exactly once; one that is written or deleted meanwhile, at most once.
     ///
     /// # Errors
     ///
@@ -28,13 +28,26 @@ impl Namespace {
         after: Option<u64>,
         set: Option<&str>,
         limit: usize,
+        bytes: u64,
     ) -> Result<ScanPage, Error> {
         self.check_open()?;
         if usize::from(partition) >= PARTITIONS {
             return Err(Error::InvalidRequest("partitions are numbered from 0 to 4095"));
         }
         let mut entries = Vec::new();
-        let done = self.index.page(partition, after, limit.max(1), &mut entries);
+        let mut done = self.index.page(partition, after, limit.max(1), &mut entries);
+        let mut room = bytes;
+        let fits = entries.iter().take_while(|(_, entry)| {
+            let size = entry.size.bytes();
+            let fits = size <= room;
+            room = room.saturating_sub(size);
+            fits
+        });
+        let fits = fits.count().max(1);
+        if fits < entries.len() {
+            entries.truncate(fits);
+            done = false;
+        }
         let next = (!done).then(|| entries.last().map(|(tag, _)| *tag)).flatten();
         let reads =
             entries.into_iter().map(|(tag, entry)| self.scan_one(partition, tag, entry, set));

@@ -333,3 +333,6 @@ impl Filling {
         self.durable_entries += self.entries[self.durable_entries..].partition_point(durable);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,13 @@
 //! power at each of their writes, and compares what comes up with a model (`model`). `CAIRN_CRASH_IMAGES` sets how many images each test
 //! looks at, at least. A failure prints the line that has it again.
 
+mod alone;
 #[path = "../common/mod.rs"]
 mod common;
 mod format;
 mod harness;
 mod model;
+mod reuse;
 mod rig;
 mod run;
 mod workload;
@@ -20,7 +22,7 @@ use rig::{Honesty, Shape};
 use workload::Profile;
 
 /// Images of one test, at least, unless the environment says otherwise.
-const IMAGES: u64 = 4000;
+const IMAGES: u64 = 2000;
 
 const ONE: Profile = Profile {
     shape: Shape { devices: 1, sector: 512, block: 16 << 10, blocks: 12 },
@@ -29,6 +31,7 @@ const ONE: Profile = Profile {
     depth: 4,
     stepped: false,
     lag: 1,
+    cached: 2,
     buffered: 20,
     largest: 2400,
 };
@@ -114,7 +117,7 @@ fn nearly_full() {
 #[test]
 fn nearly_full_any_order() {
     let shape = Shape { devices: 2, blocks: 8, ..ONE.shape };
-    let profile = Profile { shape, keys: 12, largest: 4000, ..ONE };
+    let profile = Profile { shape, keys: 12, largest: 4000, cached: 16, ..ONE };
     survive("nearly_full_any_order", Profile { stepped: true, depth: 5, buffered: 50, ..profile });
 }
 
@@ -122,8 +125,8 @@ fn nearly_full_any_order() {
 #[test]
 fn far_behind() {
     let shape = Shape { blocks: 8, ..ONE.shape };
-    let profile = Profile { shape, keys: 7, depth: 5, largest: 7000, ..ONE };
-    survive("far_behind", Profile { stepped: true, lag: 12, buffered: 90, ..profile });
+    let profile = Profile { shape, keys: 5, depth: 4, largest: 7000, cached: 16, ..ONE };
+    survive("far_behind", Profile { stepped: true, lag: 100, buffered: 95, ..profile });
 }
 
 /// Nothing but RAM is asked for: what survives is whole, in order, and no older than `flush-max`.

@@ -11,15 +11,15 @@ use std::{
 
 use cairn_engine::{
     Error, Namespace, NamespaceConfig, OpenError, Outcome, Record,
-    device::sim::{CrashPolicy, Rng, SimDevice},
+    device::sim::Rng,
     model::{Durability, Key, ReadPolicy, UserKey, WritePolicy},
     time::{Clock, ManualClock},
 };
 
 use crate::{
     common,
-    model::{Content, Model, SETS, State, keys_of},
-    rig::{Honesty, Rig},
+    model::{Content, Model, SETS, State},
+    rig::Rig,
     workload::{Profile, Step, Work, Workload, expected},
 };
 
@@ -32,11 +32,11 @@ pub struct Run {
     pub namespace: Arc<Namespace>,
     pub clock: Arc<ManualClock>,
     pub model: Model,
-    profile: Profile,
+    pub profile: Profile,
     under_way: Vec<UnderWay>,
     /// Writes of rigs that this run has left behind.
-    earlier_writes: u64,
-    cut_at: Option<u64>,
+    pub earlier_writes: u64,
+    pub cut_at: Option<u64>,
 }
 
 struct UnderWay {
@@ -66,7 +66,7 @@ pub fn config(profile: &Profile) -> NamespaceConfig {
         .map(|at| cairn_engine::DeviceConfig::Raw(format!("sim{at}").into()))
         .collect();
     config.write_block_size = profile.shape.block;
-    config.post_write_cache = 2 * profile.shape.block;
+    config.post_write_cache = profile.cached * profile.shape.block;
     config
 }
 
@@ -74,7 +74,7 @@ pub fn key(number: usize) -> Key {
     Key::new(SETS[number % SETS.len()], UserKey::Str(format!("k{number}").into())).unwrap()
 }
 
-fn content(record: &Record) -> Content {
+pub fn content(record: &Record) -> Content {
     let metadata = record.metadata();
     let bins = record.bins().unwrap().map(|bin| {
         let (name, value) = bin.unwrap();
@@ -84,7 +84,7 @@ fn content(record: &Record) -> Content {
     Content { bins, generation: metadata.generation, void_ms: metadata.void_time.0 }
 }
 
-fn open(
+pub fn open(
     rig: &Rig,
     profile: &Profile,
     clock: &Arc<ManualClock>,
@@ -251,123 +251,6 @@ impl Run {
                     "operations on the keys {keys:?} wait for ever: {:?}",
                     self.namespace.stats()
                 ));
-            }
-        }
-        Ok(())
-    }
-
-    /// A step that nothing else runs beside.
-    fn alone(&mut self, step: Step, rng: &mut Rng) -> Result<(), String> {
-        match step {
-            Step::Key { .. } => unreachable!("runs beside others"),
-            Step::Housekeep => drop(self.namespace.housekeep(0..4096)),
-            Step::Wait(ms) => self.clock.advance(ms),
-            Step::Settle => self.settle(),
-            Step::Truncate(set) => self.truncate(set)?,
-            Step::Restart { clean: true } => self.stop_and_start()?,
-            Step::Restart { clean: false } => {
-                let policy = CrashPolicy::from_seed(rng.next_u64());
-                let images = self.rig.images(policy);
-                self.restart(images)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn settle(&mut self) {
-        self.clock.advance(2 * config(&self.profile).flush_max.as_millis() as u64);
-        self.rig.set_stepped(false);
-        while self.namespace.drive() && !self.rig.is_off() {}
-        if !self.rig.is_off() {
-            self.model.all_durable();
-            self.rig.set_stepped(self.profile.stepped);
-        }
-    }
-
-    fn truncate(&mut self, set: Option<usize>) -> Result<(), String> {
-        self.model.begin_truncation(keys_of(self.model.keys(), set));
-        // It drives the flushers itself and would wait for a device that nobody steps.
-        self.rig.set_stepped(false);
-        let mut future = Box::pin(self.namespace.truncate(set.map(|set| SETS[set])));
-        let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-        else {
-            return Err("a truncation waits".into());
-        };
-        drop(future);
-        self.model.end_truncation(match &result {
-            Ok(_) => Some(true),
-            Err(error) if self.rig.is_off() => (!error.in_doubt()).then_some(false),
-            Err(error) => return Err(format!("a truncation fails: {error}")),
-        });
-        if !self.rig.is_off() {
-            self.rig.set_stepped(self.profile.stepped);
-        }
-        Ok(())
-    }
-
-    fn stop_and_start(&mut self) -> Result<(), String> {
-        self.rig.set_stepped(false);
-        match self.namespace.close() {
-            Ok(()) => self.model.all_durable(),
-            Err(_) if self.rig.is_off() => return Ok(()),
-            Err(error) => return Err(format!("a clean stop fails: {error}")),
-        }
-        if self.rig.is_off() {
-            return Ok(());
-        }
-        let images = self.rig.images(CrashPolicy::LoseAll);
-        self.restart(images)
-    }
-
-    /// Goes on with other devices, which are what is left of the present ones.
-    fn restart(&mut self, images: Vec<Arc<SimDevice>>) -> Result<(), String> {
-        self.earlier_writes += self.rig.writes();
-        let cut_at = self.cut_at.map(|at| at - self.earlier_writes);
-        self.rig = Rig::new(images, self.profile.shape.block, cut_at, Honesty::Honest);
-        match open(&self.rig, &self.profile, &self.clock) {
-            Ok(namespace) => {
-                self.namespace = namespace;
-                self.check()?;
-                self.rig.set_stepped(self.profile.stepped && !self.rig.is_off());
-                Ok(())
-            }
-            Err(_) if self.rig.is_off() => Ok(()),
-            Err(error) => Err(format!("cannot be opened again: {error}")),
-        }
-    }
-
-    /// Compares everything that the namespace holds after a start with the model, and its accounts with a recount.
-    pub fn check(&mut self) -> Result<(), String> {
-        if self.rig.is_off() {
-            return Ok(());
-        }
-        let report = self.namespace.report();
-        if report.damage_count > 0 {
-            return Err(format!("a loss of power passes for damage: {:?}", report.damage));
-        }
-        let mut found = Vec::new();
-        for number in 0..self.model.keys() {
-            let (key, policy) = (key(number), ReadPolicy::default());
-            let mut get = Box::pin(self.namespace.get(&key, &policy));
-            match get.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(Ok(record)) => {
-                    found.push(record.map(|record| Arc::new(content(&record))))
-                }
-                Poll::Ready(Err(error)) => {
-                    return Err(format!("key {number} cannot be read: {error}"));
-                }
-                Poll::Pending => return Err(format!("reading key {number} waits")),
-            }
-        }
-        let now = self.clock.now_ms();
-        self.model.check(&found, now)?;
-        self.namespace.audit()?;
-        for (at, name) in SETS.iter().enumerate() {
-            let sets = self.namespace.sets();
-            let count = sets.iter().find(|set| set.name == *name).map_or(0, |set| set.records);
-            let (least, most) = self.model.set_counts(at, now);
-            if !(least..=most).contains(&count) {
-                return Err(format!("set {name} has {count} records, not {least} to {most}"));
             }
         }
         Ok(())

@@ -26,6 +26,8 @@ pub struct Profile {
     pub stepped: bool,
     /// How much slower the devices are than everything else.
     pub lag: usize,
+    /// Blocks of post-write cache.
+    pub cached: u64,
     /// Of a hundred writes, how many ask for durability `buffer`.
     pub buffered: usize,
     pub largest: usize,

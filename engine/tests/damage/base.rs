@@ -41,6 +41,32 @@ pub struct Seen {
     pub closed: bool,
 }
 
+/// What must not be.
+#[derive(Debug)]
+pub enum Trouble {
+    /// So many keys have lost their newest write, and nothing said so.
+    Unsaid(u64),
+    /// Something else, in words.
+    Wrong(String),
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unsaid(keys) => {
+                write!(f, "{keys} keys have lost their newest write, and nothing was said")
+            }
+            Self::Wrong(what) => f.write_str(what),
+        }
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(what: String) -> Self {
+        Self::Wrong(what)
+    }
+}
+
 pub fn policy() -> WritePolicy {
     WritePolicy { exists: ExistsPolicy::Replace, ..WritePolicy::default() }
 }
@@ -91,7 +117,7 @@ impl Base {
 
     /// Opens `device`, reads everything and compares. `Err`: something came back that was never written, or less came back than was
     /// written and nothing said so.
-    pub fn look(&self, device: Arc<SimDevice>) -> Result<Seen, String> {
+    pub fn look(&self, device: Arc<SimDevice>) -> Result<Seen, Trouble> {
         let clock = ManualClock::new(NOW_MS);
         let db = match Driven::open(&self.config, vec![device], &clock) {
             Ok(db) => db,
@@ -102,7 +128,7 @@ impl Base {
             ) => {
                 return Ok(Seen { closed: true, ..Seen::default() });
             }
-            Err(error) => return Err(format!("cannot be opened: {error}")),
+            Err(error) => return Err(format!("cannot be opened: {error}").into()),
         };
         let report = db.namespace.report();
         let mut seen = Seen { damage: report.damage_count, torn: report.torn, ..Seen::default() };
@@ -116,33 +142,30 @@ impl Base {
                     seen.refused += 1;
                     continue;
                 }
-                Err(error) => return Err(format!("key {n}: {error}")),
+                Err(error) => return Err(format!("key {n}: {error}").into()),
             };
             if found == *history.last().unwrap() {
                 continue;
             }
             if !history.contains(&found) {
-                return Err(format!("key {n} holds {found:?}, which was never written"));
+                return Err(format!("key {n} holds {found:?}, which was never written").into());
             }
             seen.stale += 1;
         }
         if seen.stale > 0 && seen.damage + seen.torn == 0 {
-            return Err(format!(
-                "{} keys have lost their newest write, and nothing was said",
-                seen.stale
-            ));
+            return Err(Trouble::Unsaid(seen.stale));
         }
         if db.namespace.stats().damaged < corrupt {
-            return Err("damage was met and not counted".into());
+            return Err("damage was met and not counted".to_owned().into());
         }
         Ok(seen)
     }
 
     /// Looks at the device with one bit flipped.
-    pub fn flip(&self, offset: u64, bit: u8) -> Result<Seen, String> {
+    pub fn flip(&self, offset: u64, bit: u8) -> Result<Seen, Trouble> {
         let device = self.copy();
         device.flip_bit(offset, bit);
-        self.look(device).map_err(|error| format!("bit {bit} of byte {offset}: {error}"))
+        self.look(device).map_err(|error| format!("bit {bit} of byte {offset}: {error}").into())
     }
 
     /// Flips every bit of the bytes from `offset` on, one at a time, and returns what was seen, added up.

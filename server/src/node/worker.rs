@@ -174,6 +174,10 @@ impl Worker {
         }
         if leads {
             report(&self.health, ServingStatus::NotServing).await;
+            // Ends the streams of those who watch, behind this last word; they would hold up the stop.
+            for name in HEALTH_NAMES {
+                self.health.clear_service_status(name).await;
+            }
         }
         let all = async { while connections.join_next().await.is_some() {} };
         if time::timeout(state.limits.stop_timeout, all).await.is_err() {

@@ -54,6 +54,27 @@ async fn truncate_empties_a_set() {
     records.get(get("k")).await.unwrap();
 }
 
+/// Truncations each take a thread, so that many at once would take down the node: those beyond the one that runs are refused in a
+/// way that is safe to retry, and the place is free again behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn truncations_are_one_at_a_time() {
+    let node = TestNode::start();
+    let admin = AdminClient::new(node.channel().await);
+    let truncate = || {
+        let mut admin = admin.clone();
+        let request = TruncateRequest { namespace: "test".into(), set: Some("set".into()) };
+        async move { admin.truncate(request).await }
+    };
+    let all = futures::future::join_all((0..50).map(|_| truncate())).await;
+    assert!(all.iter().any(Result::is_ok));
+    for status in all.into_iter().filter_map(Result::err) {
+        let failure = failure(&status);
+        assert_eq!(failure.code(), Code::Overloaded);
+        assert!(failure.retryable && !failure.in_doubt);
+    }
+    truncate().await.unwrap();
+}
+
 /// Settings that may change at run time do, and are shown; one bad setting among good ones changes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_change_at_run_time() {

@@ -1,8 +1,8 @@
 //! Batch.
 
 use cairn_proto::v1::{
-    BatchRequest, Code, DeleteRequest, Request, Response, request::Request as Kind,
-    response::Response as Answer,
+    BatchRequest, Code, DeleteRequest, OperateRequest, Operation, ReadAll, Request, Response,
+    operation::Operation as Op, request::Request as Kind, response::Response as Answer,
 };
 
 use crate::support::*;
@@ -58,4 +58,56 @@ async fn too_large_an_answer_gives_up_reads_only() {
         assert_eq!(failed(response), Code::Limit);
     }
     assert!(matches!(answer.responses[10].response, Some(Answer::Put(_))));
+}
+
+fn operate(name: &str, steps: Vec<Op>) -> Request {
+    let operations = steps.into_iter().map(|step| Operation { operation: Some(step) }).collect();
+    any(Kind::Operate(OperateRequest { key: key(name), operations, policy: None }))
+}
+
+/// Operates that read large records would make an answer that no client takes, and all of it would be lost: those that do not fit
+/// are refused, and one that was refused has changed nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_operates_are_refused_before_they_write() {
+    let node = TestNode::start();
+    let mut client = node.records().await;
+    client.put(put("big", vec![text("b", &"x".repeat(900 << 10)), int("n", 0)])).await.unwrap();
+    let all = Op::ReadAll(ReadAll {});
+    let requests: Vec<_> =
+        (0..10).map(|_| operate("big", vec![Op::Add(int("n", 1)), all.clone()])).collect();
+    let answer = client.batch(BatchRequest { requests }).await.unwrap().into_inner();
+    let got = |response: &&Response| matches!(response.response, Some(Answer::Operate(_)));
+    let done = answer.responses.iter().filter(got).count();
+    assert!((1..=4).contains(&done), "{done}");
+    for response in answer.responses.iter().filter(|response| !got(response)) {
+        assert_eq!(failed(response), Code::Limit);
+    }
+    let record = client.get(get("big")).await.unwrap().into_inner().record.unwrap();
+    assert!(record.bins.contains(&int("n", done as i64)));
+
+    let requests = (0..10).map(|_| operate("big", vec![all.clone()])).collect();
+    let answer = client.batch(BatchRequest { requests }).await.unwrap().into_inner();
+    assert_eq!(answer.responses.iter().filter(got).count(), 4);
+}
+
+/// Many small operates are all done, whatever large answers they might have had: what is set aside for an answer is given back.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_small_operates_are_done() {
+    let node = TestNode::start();
+    let mut client = node.records().await;
+    let all = Op::ReadAll(ReadAll {});
+    let steps = |i: usize| match i % 2 {
+        0 => vec![Op::Add(int("n", 1)), all.clone()],
+        _ => vec![all.clone()],
+    };
+    let requests = (0..1000).map(|i| operate(&format!("k{}", i / 2 * 2), steps(i))).collect();
+    let answer = client.batch(BatchRequest { requests }).await.unwrap().into_inner();
+    for response in answer.responses.iter().step_by(2) {
+        let Some(Answer::Operate(answer)) = &response.response else { panic!("{response:?}") };
+        assert_eq!(answer.bins, [int("n", 1)]);
+    }
+    assert!(answer.responses.iter().all(|response| match &response.response {
+        Some(Answer::Failure(failure)) => failure.code() == Code::NotFound,
+        _ => true,
+    }));
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cairn_proto::v1::{
-    BatchRequest, Code, OperateRequest, Operation, PipelineRequest, PutResponse,
-    Request as AnyRequest, operation::Operation as Op, request::Request as Kind,
+    BatchRequest, Code, GetRequest, OperateRequest, Operation, PipelineRequest, PutResponse,
+    Request as AnyRequest, ScanRequest, operation::Operation as Op, request::Request as Kind,
 };
 use futures::{StreamExt, stream};
 use tokio::{
@@ -154,4 +154,41 @@ async fn operations_in_flight_are_bounded() {
         count += message.unwrap().answers.len();
     }
     assert_eq!(count, 100);
+}
+
+/// A small message of very many empty requests would fill memory while it is decoded: it is refused before that, in a batch and
+/// in a pipeline.
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_are_counted_before_decoding() {
+    let node = TestNode::start();
+    let status = raw(&node, "Batch", &[], framed(&[0x0a, 0].repeat(2 << 20))).await;
+    assert_eq!(code::<PutResponse>(Err(status)), Code::Limit);
+    let mut client = node.records().await;
+    let message = PipelineRequest { items: vec![Default::default(); 1 << 20] };
+    let mut answers = client.pipeline(stream::iter([message])).await.unwrap().into_inner();
+    assert_eq!(code(answers.next().await.unwrap()), Code::Limit);
+    let status = raw(&node, "Batch", &[], framed(b"\xff\xff\xff")).await;
+    assert_eq!(code::<PutResponse>(Err(status)), Code::Invalid);
+    still_serves(&node).await;
+}
+
+/// Names of bins are as many and as long as a record's may be: more would make a read of one record take any time and memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn named_bins_are_bounded() {
+    let node = TestNode::start();
+    let mut client = node.records().await;
+    let bins = (0..40).map(|i| int(&format!("b{i}"), i)).collect();
+    client.put(put("k", bins)).await.unwrap();
+    let named = |bins: Vec<String>| GetRequest { bins, ..get("k") };
+    for bad in [vec!["b".into(); 32_768], vec!["b".repeat(64)], vec![String::new()]] {
+        let scan =
+            ScanRequest { namespace: "test".into(), bins: bad.clone(), ..ScanRequest::default() };
+        assert_eq!(code(client.get(named(bad)).await), Code::Invalid);
+        assert_eq!(code(client.scan(scan).await), Code::Invalid);
+    }
+    for count in [1, 16, 17, 30] {
+        let names = (0..count).map(|i| format!("b{}", i + 20)).collect();
+        let record = client.get(named(names)).await.unwrap().into_inner().record.unwrap();
+        assert_eq!(record.bins.len(), count.min(20));
+    }
 }

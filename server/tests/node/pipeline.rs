@@ -126,3 +126,30 @@ async fn the_deepest_values_pass_everywhere() {
         );
     }
 }
+
+/// Operates that read large records would fill memory when all of a message ran at once: they run as far as there is room, each is
+/// answered all the same, those whose id comes twice too, and no message holds more than a client takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_operates_are_run_as_there_is_room() {
+    let node = TestNode::start();
+    let mut client = node.records().await;
+    client.put(put("big", vec![text("b", &"x".repeat(900 << 10))])).await.unwrap();
+    let all = |times| vec![Operation { operation: Some(Op::ReadAll(Default::default())) }; times];
+    let item_of = |id: u64| {
+        let operations = all(if id.is_multiple_of(40) { 30 } else { 1 });
+        item(id / 2, Kind::Operate(OperateRequest { key: key("big"), operations, policy: None }))
+    };
+    let message = PipelineRequest { items: (0..80).map(item_of).collect() };
+    let mut answers = client.pipeline(stream::iter([message])).await.unwrap().into_inner();
+    let mut count = 0;
+    while let Some(message) = answers.next().await {
+        let message = message.unwrap();
+        assert!(message.answers.len() == 1, "{} large answers in one", message.answers.len());
+        for answer in message.answers {
+            let Some(Answer::Operate(answer)) = answer.response.unwrap().response else { panic!() };
+            assert!(matches!(answer.bins.len(), 1 | 30));
+            count += 1;
+        }
+    }
+    assert_eq!(count, 80);
+}

@@ -6,6 +6,7 @@ use cairn_proto::v1::{
     BatchRequest, Code, Record, ScanRequest, ScanResponse, key::UserKey,
     records_client::RecordsClient, request::Request as Kind,
 };
+use prost::Message;
 use tonic::transport::Channel;
 
 use crate::support::*;
@@ -130,4 +131,22 @@ async fn the_rate_is_kept() {
     }
     // The last message is sent before its records are waited for, and one more may be on its way.
     assert!(started.elapsed().as_millis() >= 300, "{got} in {:?}", started.elapsed());
+}
+
+/// Large records behind small ones do not make a message that fills memory or that a client refuses: each is about 1 MiB and one
+/// record at most, and nothing is left out.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_bounded_in_bytes() {
+    let (_node, mut client) = filled().await;
+    for i in 0..60 {
+        let large = vec![text("t", &"x".repeat(500 << 10))];
+        client.put(put(&format!("large{i}"), large)).await.unwrap();
+    }
+    let mut stream = client.scan(everything()).await.unwrap().into_inner();
+    let mut count = 0;
+    while let Some(message) = stream.message().await.unwrap() {
+        assert!(message.encoded_len() <= 2 << 20, "{}", message.encoded_len());
+        count += message.records.len();
+    }
+    assert_eq!(count, COUNT + 60);
 }

@@ -9,7 +9,10 @@ use cairn_proto::v1::{
     Code, PipelineRequest, ScanRequest, request::Request as Kind, response::Response as Answer,
 };
 use futures::{StreamExt, stream};
-use tokio::sync::Notify;
+use tokio::{net::TcpStream, sync::Notify};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 use crate::support::*;
 
@@ -110,4 +113,31 @@ async fn a_stop_is_bounded() {
     node.stop().await;
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     drop(send);
+}
+
+/// One who watches the node's health and one who says nothing would hold up every stop for as long as it may take: the first is
+/// told that the node no longer serves and its stream ends, the second is closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn watchers_and_the_silent_do_not_hold_up_a_stop() {
+    let mut node = TestNode::with(|config| {
+        config.limits.stop_timeout = Duration::from_secs(60);
+        config.limits.handshake_timeout = Duration::from_secs(60);
+    });
+    let mut health = HealthClient::new(node.channel().await);
+    let request = HealthCheckRequest { service: "cairn.v1.Records".into() };
+    let mut watch = health.watch(request).await.unwrap().into_inner();
+    let first = watch.message().await.unwrap().unwrap();
+    assert_eq!(first.status(), ServingStatus::Serving);
+    drop(health);
+    let _silent = TcpStream::connect(node.addresses().grpc).await.unwrap();
+    let started = Instant::now();
+    let watching = async {
+        let last = watch.message().await.unwrap().unwrap();
+        assert_eq!(last.status(), ServingStatus::NotServing);
+        assert!(watch.message().await.unwrap().is_none());
+        drop(watch);
+    };
+    let (stopped, ()) = tokio::join!(node.stop(), watching);
+    assert!(stopped);
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
 }

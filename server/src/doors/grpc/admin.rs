@@ -1,6 +1,9 @@
 //! Service Admin: looking at a node and steering it.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
 
 use cairn_engine::{DeviceStats, Namespace, NamespaceConfig, StartKind, Stats};
 use cairn_proto::v1::{
@@ -131,10 +134,14 @@ impl admin_server::Admin for Admin {
         &self,
         request: Request<TruncateRequest>,
     ) -> Result<Response<TruncateResponse>, Status> {
-        let deadline = self.operations.deadline(timeout::requested(request.metadata()));
+        // It may take long, and giving it up does not end it: only the client's own deadline counts.
+        let timeout = timeout::requested(request.metadata());
         let TruncateRequest { namespace, set } = request.into_inner();
-        let truncation = self.operations.truncate(&namespace, set.as_deref());
-        let records = within(deadline, true, truncation).await?;
+        let truncation = self.operations.truncate(&namespace, set.clone());
+        let records = match timeout.and_then(|timeout| Instant::now().checked_add(timeout)) {
+            Some(deadline) => within(deadline, true, truncation).await?,
+            None => truncation.await?,
+        };
         tracing::info!(namespace, set, records, "truncated");
         Ok(Response::new(TruncateResponse { records }))
     }

@@ -1,35 +1,64 @@
 //! From the engine to protobuf: straight from the encoded record, without an engine value in between.
 
+use std::collections::HashSet;
+
 use cairn_engine::{
     Metadata, Record,
     format::{Malformed, ValueRef},
-    model::{Key, UserKey, Value},
+    model::{Key, UserKey, Value, check_bin_name, limits::BINS_MAX},
 };
 use cairn_proto::v1::{self, value::Kind};
 
 use crate::codes::Problem;
 
 /// Which bins a reader asked for.
-#[derive(Clone, Copy, Debug)]
-pub enum Wanted<'a> {
+#[derive(Debug)]
+pub enum Wanted {
     /// Every bin.
     All,
     /// Those named.
-    Named(&'a [String]),
+    Few(Vec<String>),
+    /// The same, when they are too many to be compared one by one.
+    Many(HashSet<String>),
     /// None: metadata only.
     None,
 }
 
-impl<'a> Wanted<'a> {
-    /// The bins of this list, or all when it is empty.
-    pub fn named(names: &'a [String]) -> Self {
-        if names.is_empty() { Self::All } else { Self::Named(names) }
+/// Names up to which comparing with each is fastest.
+const FEW: usize = 16;
+
+impl Wanted {
+    /// The bins of this list, or all when it is empty. Refused when there are more than a record may have, or a name that no bin
+    /// can have.
+    pub fn named(names: Vec<String>) -> Result<Self, Problem> {
+        let (count, max) = (names.len(), BINS_MAX);
+        if count > max {
+            let what = format!("{count} bins; at most {max} may be named");
+            return Err(Problem::Invalid(what.into()));
+        }
+        names.iter().try_for_each(|name| check_bin_name(name))?;
+        Ok(match count {
+            0 => Self::All,
+            1..=FEW => Self::Few(names),
+            _ => Self::Many(names.into_iter().collect()),
+        })
     }
 
-    fn wants(self, name: &str) -> bool {
+    /// How many bins of a record with so many may be wanted.
+    fn count(&self, stored: usize) -> usize {
+        match self {
+            Self::All => stored,
+            Self::Few(names) => names.len().min(stored),
+            Self::Many(names) => names.len().min(stored),
+            Self::None => 0,
+        }
+    }
+
+    fn wants(&self, name: &str) -> bool {
         match self {
             Self::All => true,
-            Self::Named(names) => names.iter().any(|wanted| wanted == name),
+            Self::Few(names) => names.iter().any(|wanted| wanted == name),
+            Self::Many(names) => names.contains(name),
             Self::None => false,
         }
     }
@@ -48,14 +77,11 @@ pub fn metadata(metadata: Metadata) -> v1::Metadata {
 }
 
 /// A record, without its key.
-pub fn record(record: &Record, wanted: Wanted<'_>) -> Result<v1::Record, Malformed> {
+pub fn record(record: &Record, wanted: &Wanted) -> Result<v1::Record, Malformed> {
     let mut bins = Vec::new();
     if !matches!(wanted, Wanted::None) {
         let stored = record.bins()?;
-        bins.reserve_exact(match wanted {
-            Wanted::Named(names) => names.len().min(stored.len()),
-            _ => stored.len(),
-        });
+        bins.reserve_exact(wanted.count(stored.len()));
         for bin in stored {
             let (name, value) = bin?;
             if wanted.wants(name) {
@@ -67,11 +93,7 @@ pub fn record(record: &Record, wanted: Wanted<'_>) -> Result<v1::Record, Malform
 }
 
 /// A record with its key, as a scan sends it.
-pub fn scanned(
-    namespace: &str,
-    stored: &Record,
-    wanted: Wanted<'_>,
-) -> Result<v1::Record, Malformed> {
+pub fn scanned(namespace: &str, stored: &Record, wanted: &Wanted) -> Result<v1::Record, Malformed> {
     Ok(v1::Record { key: Some(key(namespace, &stored.key()?)), ..record(stored, wanted)? })
 }
 

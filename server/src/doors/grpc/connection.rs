@@ -21,7 +21,7 @@ use super::{
     admin::Admin,
     cluster::Cluster,
     lingering::Lingering,
-    records::Records,
+    records::{Called, Records},
     status::{CODE_KEY, from_protocol},
 };
 use crate::{
@@ -30,13 +30,17 @@ use crate::{
 };
 
 const RECORDS: &str = "/cairn.v1.Records/";
+/// The calls whose messages are counted before they are decoded.
+const BATCH: &str = "/cairn.v1.Records/Batch";
+const PIPELINE: &str = "/cairn.v1.Records/Pipeline";
 /// What every HTTP/2 client sends first.
 const PREFACE: usize = 24;
 
 /// The gRPC door of one worker.
 #[derive(Clone)]
 pub struct Door {
-    records: RecordsServer<Records>,
+    records: Records,
+    records_server: RecordsServer<Records>,
     others: Routes,
     http2: http2::Builder<TokioExecutor>,
     operations: Arc<Operations>,
@@ -49,7 +53,8 @@ impl Door {
         health: HealthServer<HealthService>,
     ) -> Result<Self, tonic_reflection::server::Error> {
         let bytes = operations.state.message_bytes;
-        let records = RecordsServer::new(Records::new(Arc::clone(operations)));
+        let records = Records::new(Arc::clone(operations));
+        let records_server = RecordsServer::new(records.clone());
         let admin = AdminServer::new(Admin::new(Arc::clone(operations)));
         let cluster = ClusterServer::new(Cluster::new(Arc::clone(operations)));
         let reflection = || {
@@ -64,7 +69,8 @@ impl Door {
             .add_service(reflection().build_v1alpha()?)
             .prepare();
         Ok(Self {
-            records: records.max_decoding_message_size(bytes),
+            records,
+            records_server: records_server.max_decoding_message_size(bytes),
             others,
             http2: http2(operations),
             operations: Arc::clone(operations),
@@ -74,14 +80,21 @@ impl Door {
     /// Serves a connection until its client leaves or the node has stopped.
     pub async fn serve(self, stream: TcpStream) {
         let limits = &self.operations.state.limits;
-        if time::timeout(limits.handshake_timeout, preface(&stream)).await.is_err() {
-            tracing::debug!("a connection did not speak HTTP/2 in time");
-            return;
+        let mut stopped = pin!(self.operations.state.stopped());
+        tokio::select! {
+            biased;
+            preface = time::timeout(limits.handshake_timeout, preface(&stream)) => {
+                if preface.is_err() {
+                    tracing::debug!("a connection did not speak HTTP/2 in time");
+                    return;
+                }
+            }
+            // It has asked for nothing.
+            () = stopped.as_mut() => return,
         }
-        let stopped = self.operations.state.stopped();
         let service = service_fn(|request| self.call(request));
         let connection = self.http2.serve_connection(TokioIo::new(Lingering::new(stream)), service);
-        let (mut connection, mut stopped) = (pin!(connection), pin!(stopped));
+        let mut connection = pin!(connection);
         let result = tokio::select! {
             result = connection.as_mut() => result,
             () = stopped.as_mut() => {
@@ -99,14 +112,21 @@ impl Door {
         &self,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<> {
-        let call = if request.uri().path().starts_with(RECORDS) {
-            self.records.clone().call(request)
-        } else {
-            let mut others = self.others.clone();
-            Box::pin(async move { others.call(request).await })
+        let call: Called<Result<_, Infallible>> = match request.uri().path() {
+            BATCH => ok(self.records.call_batch(request)),
+            PIPELINE => ok(self.records.call_pipeline(request)),
+            path if path.starts_with(RECORDS) => self.records_server.clone().call(request),
+            _ => {
+                let mut others = self.others.clone();
+                Box::pin(async move { others.call(request).await })
+            }
         };
         async move { Ok(with_details(call.await?)) }
     }
+}
+
+fn ok<T: Send + 'static>(call: Called<T>) -> Called<Result<T, Infallible>> {
+    Box::pin(async move { Ok(call.await) })
 }
 
 /// Gives an error that the protocol made the details that ours have.

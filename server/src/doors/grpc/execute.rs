@@ -43,8 +43,9 @@ pub fn response(result: Result<Answers, Problem>) -> Response {
 pub async fn get(operations: &Operations, request: v1::GetRequest) -> Result<GetResponse, Problem> {
     let (namespace, key) = request::key(request.key)?;
     let policy = request::read_policy(request.policy)?;
+    let wanted = answer::Wanted::named(request.bins)?;
     let record = operations.get(&namespace, &key, &policy).await?;
-    let record = answer::record(&record, answer::Wanted::named(&request.bins))?;
+    let record = answer::record(&record, &wanted)?;
     Ok(GetResponse { record: Some(record) })
 }
 

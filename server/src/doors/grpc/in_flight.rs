@@ -28,6 +28,8 @@ type Execution = Pin<Box<dyn Future<Output = Result<Answers, Problem>> + Send>>;
 pub struct InFlight {
     operations: Arc<Operations>,
     running: FuturesUnordered<Running>,
+    /// Bytes that those running may be answered with, as they were started with.
+    reserved: usize,
     expired: VecDeque<Done>,
     timer: Pin<Box<Sleep>>,
     /// When the timer fires; no later than the first deadline of those running.
@@ -37,6 +39,7 @@ pub struct InFlight {
 struct Running {
     id: u64,
     kind: Kind,
+    reserved: usize,
     started: Instant,
     deadline: Instant,
     /// Its answer has been given: the deadline passed.
@@ -47,6 +50,7 @@ struct Running {
 struct Finished {
     id: u64,
     kind: Kind,
+    reserved: usize,
     started: Instant,
     answered: bool,
     result: Result<Answers, Problem>,
@@ -57,8 +61,8 @@ impl Future for Running {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Finished> {
         let result = std::task::ready!(self.execution.as_mut().poll(context));
-        let Self { id, kind, started, answered, .. } = *self;
-        Poll::Ready(Finished { id, kind, started, answered, result })
+        let Self { id, kind, reserved, started, answered, .. } = *self;
+        Poll::Ready(Finished { id, kind, reserved, started, answered, result })
     }
 }
 
@@ -68,6 +72,7 @@ impl InFlight {
         Self {
             operations,
             running: FuturesUnordered::new(),
+            reserved: 0,
             expired: VecDeque::new(),
             timer: Box::pin(sleep_until(Instant::now().into())),
             armed: None,
@@ -79,20 +84,24 @@ impl InFlight {
         self.running.is_empty() && self.expired.is_empty()
     }
 
-    /// Whether one more may be started, of `limit` at once here and of the worker's own limit. One always may, so that every
+    /// Whether one more may be started, of `limit` at once here and of the worker's own limits. One always may, so that every
     /// stream goes on.
     pub fn has_room(&self, limit: usize) -> bool {
-        let worker = self.operations.metrics.in_flight.load(Relaxed);
-        self.running.is_empty()
-            || (self.running.len() < limit
-                && worker < self.operations.state.limits.worker_in_flight)
+        self.running.is_empty() || (self.running.len() < limit && self.operations.has_room())
     }
 
-    /// Starts a request, and answers it if it is done at once. `now` is the time of its arrival.
+    /// Whether `reserved` more bytes of answers may be under way, of `limit` at once here. What is alone always may.
+    pub fn has_bytes(&self, reserved: usize, limit: usize) -> bool {
+        reserved == 0 || self.reserved == 0 || self.reserved + reserved <= limit
+    }
+
+    /// Starts a request, and answers it if it is done at once. `now` is the time of its arrival; `reserved`, what its answer may
+    /// need.
     pub fn start(
         &mut self,
         id: u64,
         request: v1::Request,
+        reserved: usize,
         now: Instant,
         deadline: Instant,
     ) -> Option<Response> {
@@ -101,7 +110,18 @@ impl InFlight {
         };
         let operations = Arc::clone(&self.operations);
         let execution = Box::pin(async move { execute::any(&operations, request).await });
-        self.begin(Running { id, kind, started: now, deadline, answered: false, execution })
+        let started = now;
+        self.begin(Running { id, kind, reserved, started, deadline, answered: false, execution })
+    }
+
+    /// Adds a request that never ends.
+    #[cfg(test)]
+    pub fn hang(&mut self, id: u64, kind: Kind, deadline: Instant) {
+        let execution = Box::pin(std::future::pending());
+        let started = Instant::now();
+        let (reserved, answered) = (0, false);
+        let running = Running { id, kind, reserved, started, deadline, answered, execution };
+        assert!(self.begin(running).is_none());
     }
 
     fn begin(&mut self, mut running: Running) -> Option<Response> {
@@ -111,6 +131,7 @@ impl InFlight {
             return Some(self.answer(running.kind, running.started, result));
         }
         self.operations.metrics.in_flight.fetch_add(1, Relaxed);
+        self.reserved += running.reserved;
         let deadline = running.deadline;
         self.running.push(running);
         if self.armed.is_none_or(|armed| deadline < armed) {
@@ -138,6 +159,7 @@ impl InFlight {
                 return Poll::Ready(None);
             };
             self.operations.metrics.in_flight.fetch_sub(1, Relaxed);
+            self.reserved -= finished.reserved;
             if !finished.answered {
                 let answer = self.answer(finished.kind, finished.started, finished.result);
                 return Poll::Ready(Some((finished.id, answer)));
@@ -215,7 +237,8 @@ mod tests {
         let execution = Box::pin(async { ended.await.map_err(|_| Problem::NotFound) });
         let started = Instant::now();
         let deadline = started + time;
-        (Running { id, kind, started, deadline, answered: false, execution }, end)
+        let (reserved, answered) = (100, false);
+        (Running { id, kind, reserved, started, deadline, answered, execution }, end)
     }
 
     async fn next(in_flight: &mut InFlight) -> Option<(u64, Answers)> {
@@ -248,11 +271,14 @@ mod tests {
         failed.sort_unstable();
         assert_eq!(failed, [(2, true), (3, false)]);
         assert!(in_flight.has_room(4) && !in_flight.has_room(3));
+        assert!(in_flight.has_bytes(10, 310) && !in_flight.has_bytes(11, 310));
+        assert!(in_flight.has_bytes(0, 0));
         for end in ends {
             end.send(Answers::Delete(v1::DeleteResponse {})).unwrap();
         }
         assert!(matches!(next(&mut in_flight).await, Some((1, Answers::Delete(_)))));
         assert!(next(&mut in_flight).await.is_none());
+        assert!(in_flight.has_bytes(1000, 1));
         assert_eq!(in_flight.operations.metrics.in_flight.load(Relaxed), 0);
     }
 

@@ -21,6 +21,7 @@ use tonic::{Status, Streaming};
 
 use super::{
     in_flight::InFlight,
+    reservation,
     status::{from_protocol, status},
 };
 use crate::{
@@ -54,6 +55,8 @@ struct Driver<R> {
     waiting: VecDeque<PipelineItem>,
     arrived: Instant,
     in_flight: InFlight,
+    /// Bytes that the first of `waiting` may be answered with, once they have been looked for.
+    first_bytes: Option<usize>,
     ready: Vec<PipelineAnswer>,
     ready_bytes: usize,
     /// Bytes of an answer, as a moving average over about 16.
@@ -73,6 +76,7 @@ where
             ended: None,
             waiting: VecDeque::new(),
             arrived: Instant::now(),
+            first_bytes: None,
             ready: Vec::new(),
             ready_bytes: 0,
             answer_bytes: 0,
@@ -142,6 +146,15 @@ where
         self.operations.state.limits.stream_in_flight.min(by_bytes.max(IN_FLIGHT_MIN))
     }
 
+    /// Whether there is room for all that the first of those waiting may be answered with.
+    fn first_fits(&mut self) -> bool {
+        let bytes = *self.first_bytes.get_or_insert_with(|| {
+            let request = self.waiting.front().and_then(|item| item.request.as_ref());
+            request.map_or(0, |request| reservation::of(&self.operations.state, request).bytes)
+        });
+        self.in_flight.has_bytes(bytes, READ_BYTES_IN_FLIGHT)
+    }
+
     /// Reads a message when all items of the last one are started. Whether it did.
     fn poll_read(&mut self, context: &mut Context<'_>) -> bool {
         if self.ended.is_some() || !self.waiting.is_empty() || !self.may_start() {
@@ -170,8 +183,9 @@ where
     fn start(&mut self, starts: &mut usize) -> bool {
         let before = *starts;
         let now = Instant::now();
-        while *starts > 0 && !self.waiting.is_empty() && self.may_start() {
+        while *starts > 0 && !self.waiting.is_empty() && self.may_start() && self.first_fits() {
             let Some(item) = self.waiting.pop_front() else { break };
+            let reserved = self.first_bytes.take().unwrap_or(0);
             *starts -= 1;
             let request = item.request.unwrap_or_default();
             let deadline = match item.deadline_ms {
@@ -184,7 +198,7 @@ where
                 let problem = Problem::Deadline { in_doubt: false };
                 Some(self.in_flight.refuse(&request, self.arrived, problem))
             } else {
-                self.in_flight.start(item.id, request, self.arrived, deadline)
+                self.in_flight.start(item.id, request, reserved, self.arrived, deadline)
             };
             if let Some(answer) = answer {
                 self.keep(item.id, answer);

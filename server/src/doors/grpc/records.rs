@@ -9,9 +9,15 @@ use std::{
 
 use cairn_proto::v1::{self, Code, records_server};
 use futures::Stream;
-use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+use hyper::body::Incoming;
+use tonic::{
+    Request, Response, Status, Streaming,
+    body::Body,
+    metadata::MetadataMap,
+    server::{Grpc, StreamingService, UnaryService},
+};
 
-use super::{batch, execute, pipeline, scan, status::status, timeout};
+use super::{batch, counted::Counted, execute, pipeline, scan, status::status, timeout};
 use crate::{
     codes::Problem,
     metrics::Kind,
@@ -29,11 +35,10 @@ struct InFlight<'a>(&'a Operations);
 
 impl<'a> InFlight<'a> {
     fn enter(operations: &'a Operations) -> Result<Self, Problem> {
-        let count = &operations.metrics.in_flight;
-        if count.load(Relaxed) >= operations.state.limits.worker_in_flight {
+        if !operations.has_room() {
             return Err(Problem::Busy);
         }
-        count.fetch_add(1, Relaxed);
+        operations.metrics.in_flight.fetch_add(1, Relaxed);
         Ok(Self(operations))
     }
 }
@@ -68,8 +73,56 @@ impl Records {
         result.map(Response::new).map_err(|problem| status(&problem))
     }
 
+    /// Serves a batch, whose requests are counted before they are decoded.
+    pub fn call_batch(&self, request: http::Request<Incoming>) -> Called<http::Response<Body>> {
+        let state = &self.operations.state;
+        let codec = Counted::new("too many requests in a batch", state.limits.batch_requests);
+        let grpc = Grpc::new(codec);
+        let mut grpc = grpc.apply_max_message_size_config(Some(state.message_bytes), None);
+        let call = BatchCall(self.clone());
+        Box::pin(async move { grpc.unary(call, request).await })
+    }
+
+    /// Serves a pipeline, whose items are counted before they are decoded.
+    pub fn call_pipeline(&self, request: http::Request<Incoming>) -> Called<http::Response<Body>> {
+        let state = &self.operations.state;
+        let codec = Counted::new("too many items in a message", state.limits.pipeline_items);
+        let grpc = Grpc::new(codec);
+        let mut grpc = grpc.apply_max_message_size_config(Some(state.message_bytes), None);
+        let call = PipelineCall(self.clone());
+        Box::pin(async move { grpc.streaming(call, request).await })
+    }
+
     fn default_timeout(&self) -> Duration {
         self.operations.state.limits.request_timeout
+    }
+}
+
+/// A call under way.
+pub type Called<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+struct BatchCall(Records);
+
+impl UnaryService<v1::BatchRequest> for BatchCall {
+    type Response = v1::BatchResponse;
+    type Future = Called<Result<Response<v1::BatchResponse>, Status>>;
+
+    fn call(&mut self, request: Request<v1::BatchRequest>) -> Self::Future {
+        let records = self.0.clone();
+        Box::pin(async move { records_server::Records::batch(&records, request).await })
+    }
+}
+
+struct PipelineCall(Records);
+
+impl StreamingService<v1::PipelineRequest> for PipelineCall {
+    type Response = v1::PipelineResponse;
+    type ResponseStream = Answers<v1::PipelineResponse>;
+    type Future = Called<Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<v1::PipelineRequest>>) -> Self::Future {
+        let records = self.0.clone();
+        Box::pin(async move { records_server::Records::pipeline(&records, request).await })
     }
 }
 

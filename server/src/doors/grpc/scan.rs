@@ -4,7 +4,7 @@
 //! the rate is tokio's, so that no worker thread sleeps.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -16,14 +16,14 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::Status;
 
 use super::{
-    answer,
+    answer::{self, Wanted},
     cursor::{self, Cursor},
     status::status,
 };
 use crate::{
     codes::Problem,
-    limits::{ANSWER_BYTES, SCAN_RECORDS},
-    metrics::Kind,
+    limits::{ANSWER_BYTES, SCAN_PAGE, SCAN_RECORDS, SCANS},
+    metrics::{Kind, WorkerMetrics},
     operations::Operations,
 };
 
@@ -42,8 +42,10 @@ pub fn scan(
 }
 
 struct Scan {
+    _place: Place,
     operations: Arc<Operations>,
     request: ScanRequest,
+    wanted: Wanted,
     partitions: Vec<u16>,
     /// Ties a cursor to the namespace, set and partitions it came from.
     identity: u32,
@@ -55,20 +57,46 @@ struct Scan {
     sent: u64,
 }
 
+/// Counts one scan of a worker until it is dropped.
+struct Place(Arc<WorkerMetrics>);
+
+impl Place {
+    fn take(operations: &Operations) -> Result<Self, Problem> {
+        let metrics = &operations.metrics;
+        if metrics.scans.load(Relaxed) >= SCANS || !operations.has_room() {
+            return Err(Problem::Busy);
+        }
+        metrics.scans.fetch_add(1, Relaxed);
+        Ok(Self(Arc::clone(metrics)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.scans.fetch_sub(1, Relaxed);
+    }
+}
+
 type Answers = mpsc::Sender<Result<ScanResponse, Status>>;
 
 impl Scan {
-    fn new(operations: Arc<Operations>, request: ScanRequest) -> Result<Self, Problem> {
+    fn new(operations: Arc<Operations>, mut request: ScanRequest) -> Result<Self, Problem> {
         operations.namespace(&request.namespace)?;
+        let bins = std::mem::take(&mut request.bins);
+        let wanted = Wanted::named(bins)?;
+        let wanted = if request.no_bins { Wanted::None } else { wanted };
         let partitions = partitions(&request.partitions)?;
         let identity = cursor::identity(&request.namespace, request.set.as_deref(), &partitions);
         let at = match Cursor::read(&request.cursor, identity, partitions.len())? {
             Some(cursor) => (cursor.partition, cursor.after),
             None => (0, None),
         };
+        let place = Place::take(&operations)?;
         Ok(Self {
+            _place: place,
             operations,
             request,
+            wanted,
             partitions,
             identity,
             at,
@@ -140,16 +168,11 @@ impl Scan {
         let set = request.set.as_deref();
         let page = self
             .operations
-            .scan(&request.namespace, self.partitions[index], after, set, limit)
+            .scan(&request.namespace, self.partitions[index], after, set, limit, SCAN_PAGE)
             .await?;
-        let wanted = if request.no_bins {
-            answer::Wanted::None
-        } else {
-            answer::Wanted::named(&request.bins)
-        };
         let mut bytes = 0;
         for record in &page.records {
-            let record: Record = answer::scanned(&request.namespace, record, wanted)?;
+            let record: Record = answer::scanned(&request.namespace, record, &self.wanted)?;
             bytes += record.encoded_len() + 4;
             message.records.push(record);
         }

@@ -243,7 +243,7 @@ impl<'a> Admin<'a> {
     {
         let pool = self.client.pool();
         let deadline = pool.deadline(None);
-        let client = AdminClient::new(pool.channel(deadline).await?);
+        let client = AdminClient::new(pool.message_channel(deadline).await?);
         match timeout_at(deadline, ask(client)).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(Error::from_status(&status, write)),

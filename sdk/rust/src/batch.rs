@@ -3,30 +3,22 @@
 //! A batch is split into messages of bounded size, sent side by side. A message that only reads is sent again when its
 //! connection breaks; one that writes is not, since its writes are in doubt then.
 
+mod message;
+
 use std::time::Duration;
 
-use cairn_proto::v1::{BatchResponse, response::Response as Answer};
+use cairn_proto::v1::response::Response as Answer;
 use futures::{StreamExt, stream};
-use tokio::time::{Instant, sleep, timeout_at};
-use tonic::{client::Grpc, codegen::http::uri::PathAndQuery};
 
 use crate::{
     Client, Code, Error, Key, Metadata, Op, Operated, Record, Value,
     calls::{delete, exists, get, operate, put, touch},
-    error::cause_of,
     policy::{ReadPolicy, WritePolicy},
-    transport::{Backoff, BatchCodec},
     wire::{Kind, Request},
 };
 
-/// Most requests in one message; the server takes 5000.
-const MESSAGE_REQUESTS: usize = 1000;
-/// A message is closed when it holds this many bytes.
-const MESSAGE_BYTES: usize = 1 << 20;
 /// Messages on their way at once.
 const MESSAGES_AT_ONCE: usize = 4;
-/// How much later than the caller the node and the transport give up.
-const TIMEOUT_MARGIN: Duration = Duration::from_millis(100);
 
 /// A batch being put together; made by [`Client::batch`].
 ///
@@ -157,8 +149,8 @@ impl<'a> Batch<'a> {
         let deadline = self.client.pool().deadline(self.deadline);
         let client = self.client;
         let count = self.requests.len();
-        let answers = stream::iter(split(self.requests))
-            .map(|message| send_message(client, message, deadline))
+        let answers = stream::iter(message::split(self.requests))
+            .map(|message| message::send(client, message, deadline))
             .buffered(MESSAGES_AT_ONCE)
             .fold(Vec::with_capacity(count), |mut all, answers| async {
                 all.extend(answers);
@@ -166,77 +158,6 @@ impl<'a> Batch<'a> {
             });
         answers.await
     }
-}
-
-fn split(requests: Vec<Request>) -> Vec<Vec<Request>> {
-    let mut messages: Vec<Vec<Request>> = Vec::new();
-    let mut bytes = usize::MAX;
-    for request in requests {
-        let full = bytes >= MESSAGE_BYTES
-            || messages.last().is_none_or(|message| message.len() == MESSAGE_REQUESTS);
-        if full {
-            messages.push(Vec::new());
-            bytes = 0;
-        }
-        bytes += request.len();
-        messages.last_mut().expect("one was pushed").push(request);
-    }
-    messages
-}
-
-async fn send_message(
-    client: &Client,
-    message: Vec<Request>,
-    deadline: Instant,
-) -> Vec<Result<Answered, Error>> {
-    let mut retries = client.pool().settings().retries;
-    let any_write = message.iter().any(|request| request.write);
-    let mut backoff = Backoff::new();
-    loop {
-        let error = match attempt(client, message.clone(), any_write, deadline).await {
-            Ok(response) if response.responses.len() == message.len() => {
-                let answers = response.responses.into_iter().zip(&message);
-                return answers.map(|(answer, asked)| read(answer.response, asked)).collect();
-            }
-            Ok(_) => Error::unexpected(any_write),
-            Err(error) => error,
-        };
-        let pause = backoff.pause();
-        let again = error.retryable && !error.in_doubt && retries > 0;
-        if !again || Instant::now() + pause >= deadline {
-            let each = |request: &Request| {
-                Err(Error { in_doubt: error.in_doubt && request.write, ..error.clone() })
-            };
-            return message.iter().map(each).collect();
-        }
-        retries -= 1;
-        sleep(pause).await;
-    }
-}
-
-async fn attempt(
-    client: &Client,
-    message: Vec<Request>,
-    any_write: bool,
-    deadline: Instant,
-) -> Result<BatchResponse, Error> {
-    let pool = client.pool();
-    let channel = pool.channel(deadline).await?;
-    let mut grpc = Grpc::new(channel).max_decoding_message_size(pool.settings().max_message);
-    let mut request = tonic::Request::new(message);
-    // A little longer than our own, which tells better what happened when it ends.
-    request.set_timeout(deadline.saturating_duration_since(Instant::now()) + TIMEOUT_MARGIN);
-    let path = PathAndQuery::from_static("/cairn.v1.Records/Batch");
-    let call = async {
-        grpc.ready().await.map_err(|error| Error::unavailable(false, &cause_of(&error)))?;
-        grpc.unary(request, path, BatchCodec)
-            .await
-            .map_err(|status| Error::from_status(&status, any_write))
-    };
-    let response = timeout_at(deadline, call).await;
-    response
-        .unwrap_or_else(|_| Err(Error::deadline(any_write, "before the batch was answered")))
-        .map(tonic::Response::into_inner)
 }
 
 fn read(answer: Option<Answer>, asked: &Request) -> Result<Answered, Error> {

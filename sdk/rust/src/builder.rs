@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     Client, Code, Error,
-    transport::{Pool, Settings, Target},
+    transport::{LONGEST, Pool, Settings, Target},
 };
 
 /// Settings of a [`Client`], with defaults that suit most programs.
@@ -43,7 +43,8 @@ impl Default for ClientBuilder {
 
 impl ClientBuilder {
     /// How many connections to keep, 1 to 64 (2). Each is served by one of the node's workers, so a few let one client use
-    /// several of them; more than that makes messages smaller and dearer.
+    /// several of them; more than that makes messages smaller and dearer. Beside these there may be one more for scans and as many
+    /// again for batches and administration, each made when it is first needed.
     pub fn connections(mut self, connections: usize) -> Self {
         self.settings.connections = connections;
         self
@@ -58,13 +59,13 @@ impl ClientBuilder {
 
     /// How long a call may take in all, attempts and waiting included, unless it says otherwise (10 s).
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.settings.deadline = deadline;
+        self.settings.deadline = deadline.min(LONGEST);
         self
     }
 
     /// How long making a connection may take (3 s).
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.connect_timeout = timeout;
+        self.settings.connect_timeout = timeout.min(LONGEST);
         self
     }
 
@@ -76,7 +77,7 @@ impl ClientBuilder {
 
     /// How long a silent connection is trusted (10 s): it is probed then, and given up after the same time again.
     pub fn keep_alive(mut self, interval: Duration) -> Self {
-        self.settings.keep_alive = interval;
+        self.settings.keep_alive = interval.min(LONGEST);
         self
     }
 

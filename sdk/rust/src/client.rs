@@ -112,11 +112,19 @@ impl Client {
     }
 
     /// Many requests in few messages; each succeeds or fails on its own.
+    ///
+    /// They are carried out side by side, in no set order: of two requests on one key in a batch either may come first, though
+    /// the answers are in the order of the requests. Where order counts, send the second when the first is answered, or
+    /// use [`operate`](Self::operate), which keeps the order of its operations.
     pub fn batch(&self) -> Batch<'_> {
         Batch::new(self)
     }
 
     /// All records of a namespace, or of one set.
+    ///
+    /// All scans of a client share a connection that nothing else uses: a scan that is not read holds up no other calls. It can hold
+    /// up other scans, so read several scans side by side (each in a task, say) or one after the other, but do not make one wait
+    /// for another. A client of its own gives a scan a connection of its own.
     pub fn scan(&self, namespace: impl Into<String>) -> ScanBuilder {
         ScanBuilder::new(self.clone(), namespace.into())
     }

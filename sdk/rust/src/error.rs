@@ -122,6 +122,8 @@ impl Error {
             }
             _ => (Code::Internal, false),
         };
+        // Without a connection nothing was sent.
+        let refused = refused || never_connected(status);
         let retryable = matches!(code, Code::Unavailable | Code::Deadline);
         let message = cause_of(status);
         Self { in_doubt: write && !refused, retryable, ..Self::new(code, message) }
@@ -145,6 +147,18 @@ pub(crate) fn cause_of(error: &(dyn std::error::Error + 'static)) -> String {
         below = error.source();
     }
     text
+}
+
+/// Whether a connection could not even be made.
+fn never_connected(status: &tonic::Status) -> bool {
+    let mut below = std::error::Error::source(status);
+    while let Some(error) = below {
+        if error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        below = error.source();
+    }
+    false
 }
 
 /// The `cairn.v1.Failure` in a status' details: inside a `google.rpc.Status`, as gRPC does it.
@@ -215,5 +229,10 @@ mod tests {
         assert!(!Error::from_status(&status, false).in_doubt);
         let refused = tonic::Status::invalid_argument("no");
         assert!(!Error::from_status(&refused, true).in_doubt);
+        // And what had no connection to go over surely was not applied.
+        let connect = tonic::ConnectError("refused".into());
+        let never_sent = Error::from_status(&tonic::Status::from_error(Box::new(connect)), true);
+        assert_eq!((never_sent.code, never_sent.in_doubt), (Code::Unavailable, false));
+        assert!(never_sent.retryable);
     }
 }

@@ -25,6 +25,9 @@
 //! make many calls at once (many tasks, or `futures::stream::iter(..).buffer_unordered(n)`); one [`Client`] for the
 //! whole program is enough, and clones of it share its connections.
 //!
+//! Calls on their way at once are not ordered, and neither are the requests of one [`batch`]: of two operations on one key
+//! either may come first. Where order counts, await one before making the next, or put both into one [`Client::operate`].
+//!
 //! # What can go wrong
 //!
 //! Every call has a deadline (10 seconds unless told otherwise) and ends by then. Connections that break are made anew

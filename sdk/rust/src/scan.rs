@@ -175,7 +175,7 @@ fn open(
             sleep(pause).await;
         }
         let pool = client.pool();
-        let channel = pool.channel(pool.deadline(None)).await?;
+        let channel = pool.scan_channel(pool.deadline(None)).await?;
         let mut records =
             RecordsClient::new(channel).max_decoding_message_size(pool.settings().max_message);
         let response = records.scan(request).await;

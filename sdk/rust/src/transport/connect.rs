@@ -58,6 +58,11 @@ impl Target {
         Ok(Self { address: bare.into(), endpoint })
     }
 
+    /// A connection that is made when it is used.
+    pub fn connect_lazily(&self) -> Channel {
+        self.endpoint.connect_lazy()
+    }
+
     /// Makes a connection; the error says what the operating system said.
     pub async fn connect(&self) -> Result<Channel, String> {
         let channel = self.endpoint.connect().await;

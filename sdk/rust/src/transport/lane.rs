@@ -45,7 +45,8 @@ struct State {
     sender: Option<Waker>,
     /// Counts streams; the sending half of an older one ends by it.
     stream: u64,
-    channel: Option<Channel>,
+    /// The client is gone: no stream may send any more.
+    closed: bool,
 }
 
 impl Lane {
@@ -57,11 +58,6 @@ impl Lane {
     /// Why the lane was last down.
     pub fn trouble(&self) -> Option<Arc<str>> {
         self.trouble.lock().clone()
-    }
-
-    /// The connection, for calls outside the pipeline.
-    pub fn channel(&self) -> Option<Channel> {
-        self.state.lock().channel.clone()
     }
 
     /// Queues a call; its reply comes in any case, at its deadline at the latest.
@@ -130,7 +126,7 @@ impl Lane {
         max_message: usize,
         changed: &Notify,
     ) -> bool {
-        let outbound = self.open(channel.clone());
+        let outbound = self.open();
         changed.notify_waiters();
         let mut grpc = Grpc::new(channel).max_decoding_message_size(max_message);
         let (mut opened, mut answered) = (false, false);
@@ -156,23 +152,33 @@ impl Lane {
         answered
     }
 
-    fn open(self: &Arc<Self>, channel: Channel) -> Outbound {
+    fn open(self: &Arc<Self>) -> Outbound {
         let mut state = self.state.lock();
         state.stream += 1;
-        state.channel = Some(channel);
         self.up.store(true, Ordering::Relaxed);
         Outbound { lane: self.clone(), stream: state.stream }
     }
 
+    /// Ends the lane for good: its connection closes, since its sending half would keep it open for ever.
+    pub fn close(&self) {
+        self.state.lock().closed = true;
+        self.lose(true, "the client was closed");
+    }
+
     fn lose(&self, sent: bool, cause: &str) {
-        let mut state = self.state.lock();
-        self.up.store(false, Ordering::Relaxed);
-        state.stream += 1;
-        state.channel = None;
-        state.sender = None;
         let cause: Arc<str> = cause.into();
-        state.waiting.lose(sent, &cause);
-        *self.trouble.lock() = Some(cause);
+        *self.trouble.lock() = Some(cause.clone());
+        let sender = {
+            let mut state = self.state.lock();
+            self.up.store(false, Ordering::Relaxed);
+            state.stream += 1;
+            state.waiting.lose(sent, &cause);
+            state.sender.take()
+        };
+        // The sending half must be asked once more to learn that it has ended.
+        if let Some(sender) = sender {
+            sender.wake();
+        }
     }
 
     /// Hands the answers of one message to their callers: one lock for all, then the wake-ups.
@@ -181,15 +187,15 @@ impl Lane {
         {
             let mut state = self.state.lock();
             for answer in message.answers {
-                if let Some(reply) = state.waiting.answered(answer.id) {
-                    ready.push((reply, answer));
+                if let Some(caller) = state.waiting.answered(answer.id) {
+                    ready.push((caller, answer));
                 }
             }
         }
-        for (reply, answer) in ready {
+        for (caller, answer) in ready {
             // Without an answer the sender is dropped, and the caller learns that it got none.
             if let Some(answer) = answer_of(answer) {
-                let _ = reply.send(Reply::Answer(answer));
+                caller.tell(Reply::Answer(answer));
             }
         }
     }
@@ -206,7 +212,7 @@ impl Stream for Outbound {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Vec<Item>>> {
         let mut state = self.lane.state.lock();
-        if state.stream != self.stream {
+        if state.closed || state.stream != self.stream {
             return Poll::Ready(None);
         }
         let items = state.waiting.take_message(Instant::now());

@@ -2,6 +2,7 @@
 //!
 //! What is in flight is bounded by a semaphore: a call takes one permit, and one more for each [`PERMIT_BYTES`] of
 //! its request, so that large records are bounded by memory and small ones by number. Callers beyond the bound wait.
+//! The permit goes with the call: see [`Caller`].
 
 use std::{
     sync::{
@@ -13,29 +14,34 @@ use std::{
 
 use cairn_proto::v1::response::Response as Answer;
 use tokio::{
-    sync::{Notify, Semaphore, SemaphorePermit, oneshot},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
     task::AbortHandle,
     time::{Instant, sleep, timeout_at},
 };
 use tonic::transport::Channel;
 
 use super::{
+    aside::Aside,
     connect::{Settings, Target},
     lane::Lane,
     retry::{Backoff, Decision, decide},
-    waiting::{Call, Reply},
+    waiting::{Call, Caller, Reply},
 };
 use crate::{Error, wire::Request};
 
 /// Bytes of a request that one more permit stands for.
 const PERMIT_BYTES: usize = 16 * 1024;
+/// The longest that anything may take: about a year, since clocks do not count as far as the longest `Duration`.
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The connections to one node. Dropping it closes them.
 #[derive(Debug)]
 pub(crate) struct Pool {
     lanes: Vec<Arc<Lane>>,
+    scans: Aside,
+    messages: Aside,
     next: AtomicUsize,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     settings: Settings,
     /// Told whenever a lane comes up.
     changed: Arc<Notify>,
@@ -60,8 +66,16 @@ impl Pool {
             tasks.push(tokio::spawn(run).abort_handle());
             tasks.push(tokio::spawn(lane.clone().watch_deadlines()).abort_handle());
         }
-        let permits = Semaphore::new(settings.in_flight as usize);
-        Ok(Self { lanes, next: AtomicUsize::new(0), permits, settings, changed, tasks })
+        Ok(Self {
+            lanes,
+            scans: Aside::new(&target, 1),
+            messages: Aside::new(&target, settings.connections),
+            next: AtomicUsize::new(0),
+            permits: Arc::new(Semaphore::new(settings.in_flight as usize)),
+            settings,
+            changed,
+            tasks,
+        })
     }
 
     pub fn settings(&self) -> &Settings {
@@ -71,17 +85,19 @@ impl Pool {
     /// Makes one call over the pipeline; it is over by its deadline.
     pub async fn call(&self, request: Request, limit: Option<Duration>) -> Result<Answer, Error> {
         let deadline = self.deadline(limit);
-        let _permit = self.admit(request.len(), deadline).await?;
+        let mut permit = self.admit(request.len(), deadline).await?;
         let mut attempts = 0;
         let mut backoff = Backoff::new();
         loop {
             attempts += 1;
             let (reply, receiver) = oneshot::channel();
             let lane = self.lane();
-            lane.submit(Call { request: request.clone(), deadline, reply });
-            let Ok(reply) = receiver.await else {
+            let caller = Caller { reply, permit };
+            lane.submit(Call { request: request.clone(), deadline, caller });
+            let Ok((reply, back)) = receiver.await else {
                 return Err(Error::unexpected(request.write));
             };
+            permit = back;
             let expired_unsent = matches!(reply, Reply::Expired { sent: false });
             match decide(reply, request.write, attempts <= self.settings.retries) {
                 Decision::Done(Err(mut error)) if expired_unsent => {
@@ -103,14 +119,25 @@ impl Pool {
         }
     }
 
-    /// A connection for a call outside the pipeline: waits until there is one.
-    pub async fn channel(&self, deadline: Instant) -> Result<Channel, Error> {
+    /// The connection for scans, once the node can be reached.
+    pub async fn scan_channel(&self, deadline: Instant) -> Result<Channel, Error> {
+        self.reach(deadline).await?;
+        Ok(self.scans.channel())
+    }
+
+    /// A connection for batches and the node's administration, once the node can be reached.
+    pub async fn message_channel(&self, deadline: Instant) -> Result<Channel, Error> {
+        self.reach(deadline).await?;
+        Ok(self.messages.channel())
+    }
+
+    /// Waits until a lane is up. The connections beside the lanes fail at once when there is no node; this makes calls
+    /// over them wait for it like all others.
+    async fn reach(&self, deadline: Instant) -> Result<(), Error> {
         loop {
             let changed = self.changed.notified();
-            let start = self.next.fetch_add(1, Ordering::Relaxed);
-            let lanes = (0..self.lanes.len()).map(|i| &self.lanes[(start + i) % self.lanes.len()]);
-            if let Some(channel) = lanes.filter_map(|lane| lane.channel()).next() {
-                return Ok(channel);
+            if self.lanes.iter().any(|lane| lane.is_up()) {
+                return Ok(());
             }
             if timeout_at(deadline, changed).await.is_err() {
                 let trouble = self.lanes[0].trouble();
@@ -121,16 +148,16 @@ impl Pool {
     }
 
     pub fn deadline(&self, limit: Option<Duration>) -> Instant {
-        Instant::now() + limit.unwrap_or(self.settings.deadline)
+        Instant::now() + limit.unwrap_or(self.settings.deadline).min(LONGEST)
     }
 
-    async fn admit(&self, bytes: usize, deadline: Instant) -> Result<SemaphorePermit<'_>, Error> {
+    async fn admit(&self, bytes: usize, deadline: Instant) -> Result<OwnedSemaphorePermit, Error> {
         let extra = u32::try_from(bytes / PERMIT_BYTES).unwrap_or(u32::MAX);
         let wanted = extra.saturating_add(1).min(self.settings.in_flight);
-        if let Ok(permit) = self.permits.try_acquire_many(wanted) {
+        if let Ok(permit) = self.permits.clone().try_acquire_many_owned(wanted) {
             return Ok(permit);
         }
-        match timeout_at(deadline, self.permits.acquire_many(wanted)).await {
+        match timeout_at(deadline, self.permits.clone().acquire_many_owned(wanted)).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(Error::deadline(false, "while too many other calls were in flight")),
         }
@@ -147,5 +174,6 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
+        self.lanes.iter().for_each(|lane| lane.close());
     }
 }

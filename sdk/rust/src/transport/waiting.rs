@@ -6,7 +6,10 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use cairn_proto::v1::{PipelineAnswer, response::Response as Answer};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::Instant,
+};
 
 use crate::wire::{Item, Request};
 
@@ -27,12 +30,27 @@ pub(crate) enum Reply {
     Expired { sent: bool },
 }
 
+/// Who made a call, and the room it takes. The room is kept here and not with the caller: a caller that gives up leaves
+/// its call queued or with the node, and what is there must stay within the bound.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub reply: oneshot::Sender<(Reply, OwnedSemaphorePermit)>,
+    pub permit: OwnedSemaphorePermit,
+}
+
+impl Caller {
+    /// Tells the caller how its attempt ended, and gives the room back to it, for another attempt.
+    pub fn tell(self, reply: Reply) {
+        let _ = self.reply.send((reply, self.permit));
+    }
+}
+
 /// A call on its way.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub request: Request,
     pub deadline: Instant,
-    pub reply: oneshot::Sender<Reply>,
+    pub caller: Caller,
 }
 
 /// A call that was sent; its request is the caller's own to send again.
@@ -40,7 +58,7 @@ pub(crate) struct Call {
 struct Sent {
     id: u64,
     deadline: Instant,
-    reply: oneshot::Sender<Reply>,
+    caller: Caller,
 }
 
 /// Queued calls and calls in flight.
@@ -72,19 +90,19 @@ impl Waiting {
         while items.len() < ITEMS_MAX && bytes < MESSAGE_BYTES {
             let Some(call) = self.queue.pop_front() else { break };
             // A caller that dropped its call does not want it done, and it has not been sent yet.
-            if call.reply.is_closed() {
+            if call.caller.reply.is_closed() {
                 continue;
             }
             bytes += call.request.len();
             let left = call.deadline.saturating_duration_since(now).as_millis();
             let deadline_ms = u32::try_from(left).unwrap_or(u32::MAX).max(1);
-            let id = self.occupy(call.deadline, call.reply);
+            let id = self.occupy(call.deadline, call.caller);
             items.push(Item { id, deadline_ms, request: call.request });
         }
         items
     }
 
-    fn occupy(&mut self, deadline: Instant, reply: oneshot::Sender<Reply>) -> u64 {
+    fn occupy(&mut self, deadline: Instant, caller: Caller) -> u64 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             (self.slots.len() - 1) as u32
@@ -92,16 +110,16 @@ impl Waiting {
         assert!(slot < 1 << SLOT_BITS, "more calls in flight than ids");
         self.calls += 1;
         let id = self.calls << SLOT_BITS | u64::from(slot);
-        self.slots[slot as usize] = Some(Sent { id, deadline, reply });
+        self.slots[slot as usize] = Some(Sent { id, deadline, caller });
         id
     }
 
     /// Who waits for this answer; `None` when nobody does any more.
-    pub fn answered(&mut self, id: u64) -> Option<oneshot::Sender<Reply>> {
+    pub fn answered(&mut self, id: u64) -> Option<Caller> {
         let slot = (id & ((1 << SLOT_BITS) - 1)) as usize;
         let sent = self.slots.get_mut(slot)?.take_if(|sent| sent.id == id)?;
         self.free.push(slot as u32);
-        Some(sent.reply)
+        Some(sent.caller)
     }
 
     /// The earliest instant at which [`expire`](Self::expire) may have something to do.
@@ -117,7 +135,7 @@ impl Waiting {
         };
         for call in std::mem::take(&mut self.queue) {
             if call.deadline <= now {
-                let _ = call.reply.send(Reply::Expired { sent: false });
+                call.caller.tell(Reply::Expired { sent: false });
             } else {
                 keep(call.deadline);
                 self.queue.push_back(call);
@@ -126,7 +144,7 @@ impl Waiting {
         for (slot, sent) in self.slots.iter_mut().enumerate() {
             if let Some(over) = sent.take_if(|sent| sent.deadline <= now) {
                 self.free.push(slot as u32);
-                let _ = over.reply.send(Reply::Expired { sent: true });
+                over.caller.tell(Reply::Expired { sent: true });
             } else if let Some(sent) = sent {
                 keep(sent.deadline);
             }
@@ -137,10 +155,10 @@ impl Waiting {
     /// Ends every call: the connection is lost. `sent` tells whether those in flight may have reached the server.
     pub fn lose(&mut self, sent: bool, cause: &Arc<str>) {
         for call in self.queue.drain(..) {
-            let _ = call.reply.send(Reply::Lost { sent: false, cause: cause.clone() });
+            call.caller.tell(Reply::Lost { sent: false, cause: cause.clone() });
         }
         for call in self.slots.drain(..).flatten() {
-            let _ = call.reply.send(Reply::Lost { sent, cause: cause.clone() });
+            call.caller.tell(Reply::Lost { sent, cause: cause.clone() });
         }
         self.free.clear();
         self.earliest = None;
@@ -157,11 +175,15 @@ mod tests {
     use super::*;
     use crate::{Key, policy::ReadPolicy};
     use std::time::Duration;
+    use tokio::sync::Semaphore;
 
-    fn push(waiting: &mut Waiting, deadline: Instant) -> oneshot::Receiver<Reply> {
+    type Receiver = oneshot::Receiver<(Reply, OwnedSemaphorePermit)>;
+
+    fn push(waiting: &mut Waiting, deadline: Instant) -> Receiver {
         let request = Request::get(&Key::new("test", "", 1), &[], ReadPolicy::default());
         let (reply, receiver) = oneshot::channel();
-        waiting.push(Call { request, deadline, reply });
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("there is one");
+        waiting.push(Call { request, deadline, caller: Caller { reply, permit } });
         receiver
     }
 
@@ -172,7 +194,7 @@ mod tests {
         let mut first = push(&mut waiting, now);
         let id = waiting.take_message(now)[0].id;
         waiting.expire(now);
-        assert!(matches!(first.try_recv(), Ok(Reply::Expired { sent: true })));
+        assert!(matches!(first.try_recv(), Ok((Reply::Expired { sent: true }, _))));
 
         let mut second = push(&mut waiting, now + Duration::from_secs(1));
         let next = waiting.take_message(now)[0].id;
@@ -190,8 +212,8 @@ mod tests {
         assert_eq!(waiting.take_message(now).len(), 1);
         let mut queued = push(&mut waiting, later);
         waiting.lose(true, &"cut".into());
-        assert!(matches!(sent.try_recv(), Ok(Reply::Lost { sent: true, .. })));
-        assert!(matches!(queued.try_recv(), Ok(Reply::Lost { sent: false, .. })));
+        assert!(matches!(sent.try_recv(), Ok((Reply::Lost { sent: true, .. }, _))));
+        assert!(matches!(queued.try_recv(), Ok((Reply::Lost { sent: false, .. }, _))));
         assert_eq!(waiting.earliest(), None);
     }
 

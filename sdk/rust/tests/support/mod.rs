@@ -52,6 +52,7 @@ pub struct Proxy {
     address: SocketAddr,
     control: watch::Sender<Control>,
     upstream: Arc<AtomicU64>,
+    downstream: Arc<AtomicU64>,
     connections: Arc<AtomicU64>,
 }
 
@@ -71,7 +72,8 @@ impl Proxy {
         let address = listener.local_addr().expect("an address");
         let (control, watched) = watch::channel(Control::default());
         let (upstream, connections) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let (bytes, count) = (upstream.clone(), connections.clone());
+        let downstream = Arc::new(AtomicU64::new(0));
+        let (bytes, count) = ([upstream.clone(), downstream.clone()], connections.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if watched.borrow().down {
@@ -81,7 +83,7 @@ impl Proxy {
                 tokio::spawn(forward(client, node, watched.clone(), bytes.clone()));
             }
         });
-        Self { address, control, upstream, connections }
+        Self { address, control, upstream, downstream, connections }
     }
 
     pub fn address(&self) -> String {
@@ -114,6 +116,11 @@ impl Proxy {
         self.upstream.load(SeqCst)
     }
 
+    /// Bytes that clients got from the node so far.
+    pub fn downstream(&self) -> u64 {
+        self.downstream.load(SeqCst)
+    }
+
     /// Connections made so far.
     pub fn connections(&self) -> u64 {
         self.connections.load(SeqCst)
@@ -124,7 +131,7 @@ async fn forward(
     client: TcpStream,
     node: SocketAddr,
     mut control: watch::Receiver<Control>,
-    bytes: Arc<AtomicU64>,
+    [sent, got]: [Arc<AtomicU64>; 2],
 ) {
     let cuts = control.borrow().cuts;
     let Ok(node) = TcpStream::connect(node).await else { return };
@@ -133,8 +140,8 @@ async fn forward(
     let answers = control.clone();
     tokio::select! {
         _ = control.wait_for(|control| control.cuts > cuts) => {}
-        () = up(client_read, node_write, bytes) => {}
-        () = down(node_read, client_write, answers, cuts) => {}
+        () = up(client_read, node_write, sent) => {}
+        () = down(node_read, client_write, answers, cuts, got) => {}
     }
 }
 
@@ -153,6 +160,7 @@ async fn down(
     mut to: tcp::OwnedWriteHalf,
     mut control: watch::Receiver<Control>,
     cuts: u64,
+    bytes: Arc<AtomicU64>,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(got @ 1..) = from.read(&mut buffer).await {
@@ -164,6 +172,7 @@ async fn down(
         if to.write_all(&buffer[..got]).await.is_err() {
             return;
         }
+        bytes.fetch_add(got as u64, SeqCst);
     }
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! * [`model`]: keys, digests, values, policies, limits: plain data.
-//! * [`format`]: every byte offset of what lies on a device.
+//! * [`mod@format`]: every byte offset of what lies on a device.
 //! * [`device`]: all I/O: files, raw devices, rings, the simulated device.
 //! * [`index`]: what RAM holds for each record.
 //! * `storage`: write blocks, write buffers, flushing, reading, recovery; never sees a key.

@@ -40,7 +40,10 @@ pub use probe::{IoChoice, IoEngine, IoKind, UnknownIoChoice};
 pub struct Geometry {
     /// Usable bytes, a multiple of `sector`.
     pub size: u64,
-    /// Offsets and lengths of requests are multiples of this many bytes: 512 or 4096.
+    /// Offsets and lengths of reads are multiples of this many bytes: `sector`, or less where the device writes in larger pieces than it
+    /// can read.
+    pub read_sector: u32,
+    /// Offsets and lengths of other requests are multiples of this many bytes: 512 or 4096.
     pub sector: u32,
 }
 

@@ -61,9 +61,12 @@ fn open_existing(path: &Path, mode: OpenMode, sector: Option<u32>) -> io::Result
     lock(&file, path, mode)?;
     let found =
         if block_device { measure_block_device(&file)? } else { measure_file(&file, direct)? };
+    // A sector of one's own choice is the device's for everything; its own may be larger than what reads need.
+    let own_read_sector = if sector.is_none() { found.smallest } else { u32::MAX };
     let sector = choose_sector(path, &found, sector)?;
+    let read_sector = own_read_sector.clamp(SMALL_SECTOR, sector);
     let size = found.size / u64::from(sector) * u64::from(sector);
-    Ok(Opened { file, geometry: Geometry { size, sector }, direct, block_device })
+    Ok(Opened { file, geometry: Geometry { size, sector, read_sector }, direct, block_device })
 }
 
 /// Opens with `O_DIRECT`, or without it where the file system refuses.

@@ -114,6 +114,7 @@ pub(super) fn check_read(
     if buffer.len() < len {
         return Err(invalid(format!("a read of {len} bytes into a buffer of {}", buffer.len())));
     }
+    let geometry = Geometry { sector: geometry.read_sector, ..geometry };
     check_range(geometry, offset, len as u64)
 }
 
@@ -193,7 +194,7 @@ mod tests {
     /// Shows that ranges at the limits of arithmetic are refused, not wrapped around to the front of the device.
     #[test]
     fn ranges_are_checked_without_overflow() {
-        let geometry = Geometry { size: 1 << 20, sector: 512 };
+        let geometry = Geometry { size: 1 << 20, sector: 512, read_sector: 512 };
         assert!(check_range(geometry, (1 << 20) - 512, 512).is_ok());
         for (offset, len) in
             [(1 << 20, 512), (1, 512), (0, 100), (u64::MAX - 511, 512), (512, u64::MAX - 511)]

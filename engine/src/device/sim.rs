@@ -66,7 +66,7 @@ impl SimDevice {
     pub fn new(name: &str, size: u64, sector: u32, seed: u64) -> SimDevice {
         assert!(sector == 512 || sector == 4096, "a sector has 512 or 4096 bytes, not {sector}");
         assert_eq!(size % u64::from(sector), 0, "a device consists of whole sectors");
-        Self::around(name, Geometry { size, sector }, State::new(size, seed))
+        Self::around(name, Geometry { size, sector, read_sector: sector }, State::new(size, seed))
     }
 
     fn around(name: &str, geometry: Geometry, state: State) -> SimDevice {

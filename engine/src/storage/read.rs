@@ -141,7 +141,7 @@ impl Shared {
                 return Ok(RecordBytes { source, start: offset, len, seed, offset });
             }
         }
-        let sector = store.sector;
+        let sector = store.device.geometry().read_sector;
         let first = offset / sector * sector;
         let padded = (offset + len).next_multiple_of(sector) - first;
         let read = self.read_shared((location, seed, padded), block, first, padded);

@@ -35,22 +35,16 @@ pub(crate) struct RecordBytes {
 enum Source {
     Image(Arc<Image>),
     Device(Arc<AlignedBuf>),
+    /// Copied out of an image: no larger than the record, unlike a buffer for a device.
+    Copy(Arc<[u8]>),
 }
 
 impl RecordBytes {
     /// The record, if there is one of this place. A record from a device has its body verified.
     pub(crate) fn record(&self) -> Result<RecordView<'_>, RecordFault> {
-        let (bytes, from_device) = match &self.source {
-            Source::Image(image) => {
-                (image.committed(self.start, self.len).ok_or(RecordFault::Header)?, false)
-            }
-            Source::Device(buffer) => {
-                let start = self.start as usize;
-                (&buffer[start..start + self.len as usize], true)
-            }
-        };
+        let bytes = self.bytes().ok_or(RecordFault::Header)?;
         let view = RecordView::parse(bytes, self.seed, u64::from(self.offset))?;
-        if from_device {
+        if matches!(self.source, Source::Device(_)) {
             view.verify_body()?;
         }
         Ok(view)
@@ -65,22 +59,27 @@ impl RecordBytes {
 
     /// The record that [`Self::record`] has verified before.
     pub(crate) fn verified(&self) -> RecordView<'_> {
-        let bytes = match &self.source {
-            Source::Image(image) => {
-                image.committed(self.start, self.len).expect("committed before")
-            }
-            Source::Device(buffer) => &buffer[self.start as usize..][..self.len as usize],
-        };
-        RecordView::trusted(bytes)
+        RecordView::trusted(self.bytes().expect("there when it was verified"))
+    }
+
+    /// The record's bytes; `None` when its block's image does not reach so far in this life.
+    fn bytes(&self) -> Option<&[u8]> {
+        let (start, len) = (self.start as usize, self.len as usize);
+        match &self.source {
+            Source::Image(image) => image.committed(self.start, self.len),
+            Source::Device(buffer) => buffer.get(start..start + len),
+            Source::Copy(bytes) => bytes.get(start..start + len),
+        }
     }
 
     /// The same bytes in memory of their own, which holds on to no write buffer.
     pub(crate) fn detach(self) -> Self {
-        let Source::Image(image) = &self.source else { return self };
-        let bytes = image.committed(self.start, self.len).expect("committed before");
-        let mut own = AlignedBuf::new(bytes.len());
-        own[..bytes.len()].copy_from_slice(bytes);
-        Self { source: Source::Device(Arc::new(own)), start: 0, ..self }
+        if !matches!(self.source, Source::Image(_)) {
+            return self;
+        }
+        let bytes = self.bytes().expect("there when it was verified");
+        let source = Source::Copy(bytes.into());
+        Self { source, start: 0, ..self }
     }
 }
 

@@ -10,12 +10,14 @@
 //!          32     items
 //! item    := kind 1, zero 3, argument 4, length 4, bytes
 //!            kind 1: numbers of the part's blocks in order, 4 bytes each (first block only)
-//!            kind 2: block states from block number `argument` on, 72 bytes each
+//!            kind 2: block states from block number `argument` on, 104 bytes each
 //!            kind 3: sets: records 8, name length 1, name
 //!            kind 4: packed index entries of partition `argument`, ascending
-//! state   0  8  sequence    8  8  birth    16  4  birth epoch   20  4  in-use bytes
-//!        24  4  records    28  4  live     32  8  floor         40  4  floor epoch
-//!        44  4  max epoch  48  8  max      56  1  state         57 15  zero
+//! state   0  8  sequence    8  8  birth       16  4  birth epoch  20  4  in-use bytes
+//!        24  4  records    28  4  live        32  8  floor        40  4  floor epoch
+//!        44  4  max epoch  48  8  max         56  8  written      64  8  first kill
+//!        72  8  guard      80  8  due         88  4  filled       92  1  state
+//!        93  1  stream     94 10  zero
 //! ```
 
 use super::wire::{checksum, get_u32, get_u64, put, put_uint};
@@ -26,7 +28,7 @@ pub const PAYLOAD_HEADER_BYTES: usize = 32;
 /// Bytes in front of an item.
 pub const ITEM_HEADER_BYTES: usize = 12;
 /// Bytes of one block state.
-pub const BLOCK_STATE_BYTES: usize = 72;
+pub const BLOCK_STATE_BYTES: usize = 104;
 
 const MAGIC: &[u8; 8] = b"CAIRNIDX";
 
@@ -143,9 +145,11 @@ pub struct BlockStateImage {
     pub sequence: u64,
     /// The version counter when it was opened.
     pub birth: Version,
-    /// Live bytes.
+    /// Bytes of all records in it, dead ones too, with their share of the footer.
+    pub filled: u32,
+    /// Bytes of the live ones among them.
     pub in_use: u32,
-    /// Versions of records in it, tombstones left out.
+    /// Records in it that are live or that something guards against; tombstones left out.
     pub records: u32,
     /// How many of them are live.
     pub live: u32,
@@ -153,8 +157,18 @@ pub struct BlockStateImage {
     pub floor: Version,
     /// No version in it is above this one.
     pub max: Version,
+    /// A version sequence in the middle of its records'.
+    pub written: u64,
+    /// The version sequence at which the first of its records was killed; `u64::MAX` for none.
+    pub first_kill: u64,
+    /// The lowest version sequence of its tombstones; `u64::MAX` for none.
+    pub guard: u64,
+    /// When it is worth looking through for expired records, in milliseconds since 1970; `u64::MAX` for never.
+    pub due: u64,
     /// The state's byte, given by the block table.
     pub state: u8,
+    /// The stream's byte, as in the block's header.
+    pub stream: u8,
 }
 
 impl BlockStateImage {
@@ -171,7 +185,12 @@ impl BlockStateImage {
         put_uint::<4>(b, 40, u64::from(self.floor.epoch));
         put_uint::<4>(b, 44, u64::from(self.max.epoch));
         put_uint::<8>(b, 48, self.max.sequence);
-        b[56] = self.state;
+        put_uint::<8>(b, 56, self.written);
+        put_uint::<8>(b, 64, self.first_kill);
+        put_uint::<8>(b, 72, self.guard);
+        put_uint::<8>(b, 80, self.due);
+        put_uint::<4>(b, 88, u64::from(self.filled));
+        (b[92], b[93]) = (self.state, self.stream);
         out.extend_from_slice(b);
     }
 
@@ -185,7 +204,13 @@ impl BlockStateImage {
             live: get_u32(b, 28),
             floor: Version { sequence: get_u64(b, 32), epoch: get_u32(b, 40) },
             max: Version { sequence: get_u64(b, 48), epoch: get_u32(b, 44) },
-            state: b[56],
+            written: get_u64(b, 56),
+            first_kill: get_u64(b, 64),
+            guard: get_u64(b, 72),
+            due: get_u64(b, 80),
+            filled: get_u32(b, 88),
+            state: b[92],
+            stream: b[93],
         }
     }
 }

@@ -20,7 +20,7 @@ const EXPIRY_MASK: u32 = (1 << 30) - 1;
 const EXPIRY_FAR: u32 = EXPIRY_MASK;
 
 /// A record's void time as the index keeps it: the second after which the record is surely gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CoarseExpiry(u32);
 
 /// What the index alone can say about a record's life.
@@ -37,6 +37,13 @@ pub enum Life {
 impl CoarseExpiry {
     /// Never expires.
     pub const NEVER: Self = Self(0);
+    /// From this many seconds since 2024-01-01 on, the index cannot tell.
+    pub const FAR: u32 = EXPIRY_FAR;
+
+    /// The second of an instant in milliseconds since 1970.
+    pub fn at(ms: u64) -> Self {
+        Self::new(VoidTime(ms.max(1)))
+    }
 
     /// The coarse form of `void`: its second, rounded up.
     pub fn new(void: VoidTime) -> Self {
@@ -45,6 +52,11 @@ impl CoarseExpiry {
         }
         let seconds = void.0.div_ceil(1000).saturating_sub(EXPIRY_EPOCH).max(1);
         Self(seconds.min(u64::from(EXPIRY_FAR)) as u32)
+    }
+
+    /// Seconds since 2024-01-01, rounded up; 0 for never.
+    pub fn seconds(self) -> u32 {
+        self.0
     }
 
     /// Whether the record is alive at `now_ms` (milliseconds since 1970), as far as the index can tell.

@@ -168,6 +168,11 @@ impl Index {
         true
     }
 
+    /// Returns when every change of `partition` that was under way is done.
+    pub fn barrier(&self, partition: u16) {
+        drop(self.partitions[usize::from(partition)].lock(&self.shared));
+    }
+
     /// Calls `f` for each entry of `partition`, in tag order, and does what it returns. The lock is held for a segment (up
     /// to 900 entries) at a time; `f` must be short and must not touch the index.
     pub fn sweep(&self, partition: u16, mut f: impl FnMut(u64, Entry) -> Verdict) {

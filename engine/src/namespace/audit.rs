@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use super::Namespace;
-use crate::{model::PARTITIONS, storage::blocks::BlockState};
+use crate::{
+    model::PARTITIONS,
+    storage::blocks::{BlockState, cost},
+};
 
 impl Namespace {
     /// Compares the live bytes of every block, the number of tombstones and the free blocks with what the index says. To be called while
@@ -22,7 +25,7 @@ impl Namespace {
             let Some((block, _)) = self.shared.blocks.locate(entry.location) else {
                 return Err(format!("{entry:?} lies on no device"));
             };
-            *in_use.entry(block).or_default() += entry.size.bytes();
+            *in_use.entry(block).or_default() += u64::from(cost(entry.size, entry.tombstone));
             tombstones += u64::from(entry.tombstone);
         }
         if tombstones != self.counters.tombstones.get() {
@@ -42,6 +45,10 @@ impl Namespace {
                     "block {number}, {state:?}: {found} live bytes, counted {counted}"
                 ));
             }
+        }
+        let all: u64 = in_use.values().sum();
+        if all != self.shared.in_use() {
+            return Err(format!("{all} bytes in use, counted {}", self.shared.in_use()));
         }
         let free =
             self.shared.blocks.iter().filter(|block| block.state() == BlockState::Free).count();

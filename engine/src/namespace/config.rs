@@ -54,6 +54,9 @@ pub struct NamespaceConfig {
     pub post_write_cache: u64,
     /// Writes are refused when more than this share of the space is used, 1 to 100.
     pub max_used_pct: u8,
+    /// Records that expire are evicted, those nearest to their end first, when more than this share of the space is used: 1 to 100; 0 for
+    /// never.
+    pub evict_used_pct: u8,
 }
 
 impl NamespaceConfig {
@@ -72,6 +75,7 @@ impl NamespaceConfig {
             flush_max: Duration::from_secs(1),
             post_write_cache: 64 << 20,
             max_used_pct: 90,
+            evict_used_pct: 0,
         }
     }
 
@@ -108,6 +112,10 @@ impl NamespaceConfig {
         ok(
             (1..=100).contains(&self.max_used_pct),
             format!("max-used-pct {}: 1 to 100", self.max_used_pct),
+        )?;
+        ok(
+            self.evict_used_pct <= 100,
+            format!("evict-used-pct {}: 0 to 100", self.evict_used_pct),
         )?;
         ok(self.max_record_size >= 1024, "max-record-size: at least 1 KiB".to_string())
     }

@@ -8,7 +8,8 @@
 //! * `read`, `write`, `operate`, `scan`, `truncate`: the operations.
 //! * `sets`: names and counts of sets, truncations under way.
 //! * `start`, `rebuild`, `checkpoint`: how a namespace comes up and goes down.
-//! * `keeper`: what must be done from time to time.
+//! * `defragment`: moves live records out of sparse blocks.
+//! * `keeper`: what must be done from time to time: `sweep` lets expired records and tombstones go, as far as `guard` allows; `evict`.
 //!
 //! Writers of one record do not lock it across I/O: they look, compute, and apply only if the entry is still the one they saw; if not,
 //! somebody else made progress, and they look again.
@@ -16,7 +17,11 @@
 mod audit;
 mod checkpoint;
 mod config;
+mod defragment;
+mod evict;
+mod guard;
 mod keeper;
+mod lying;
 mod operate;
 mod outcome;
 mod read;
@@ -25,20 +30,20 @@ mod record;
 mod scan;
 mod sets;
 mod start;
+mod sweep;
 mod truncate;
 mod write;
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst},
     },
     thread::JoinHandle,
 };
 
 use parking_lot::Mutex;
 
-use self::sets::Sets;
 pub(crate) use self::start::open_device;
 pub use self::{
     config::{DeviceConfig, NamespaceConfig},
@@ -48,6 +53,10 @@ pub use self::{
     },
     record::{Record, ScanPage},
     start::OpenOptions,
+};
+use self::{
+    defragment::{Defragmenter, Turn},
+    sets::Sets,
 };
 pub use crate::storage::recover::Progress;
 use crate::{
@@ -69,6 +78,7 @@ pub struct Namespace {
     /// The largest record, in bytes on the device.
     record_max: u64,
     default_ttl_ms: AtomicU64,
+    evict_used_pct: AtomicU8,
     counters: Counters,
     report: StartReport,
     stopping: AtomicBool,
@@ -76,7 +86,13 @@ pub struct Namespace {
     stop: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Without threads of their own, in a simulator: [`Namespace::drive`] turns them.
-    driven: Option<Mutex<Vec<Flusher>>>,
+    driven: Option<Mutex<Driven>>,
+}
+
+/// What the threads of a namespace do, for one that has none.
+struct Driven {
+    flushers: Vec<Flusher>,
+    defragmenters: Vec<Defragmenter>,
 }
 
 impl std::fmt::Debug for Namespace {
@@ -91,8 +107,8 @@ struct Counters {
     writes: Counter,
     deletes: Counter,
     tombstones: Counter,
-    /// Found by the keeper's last round.
-    expired: AtomicU64,
+    expired: Counter,
+    evicted: Counter,
     digest_mismatches: Counter,
     refused_full: Counter,
 }
@@ -138,21 +154,32 @@ impl Namespace {
         self.shared.max_used_pct()
     }
 
+    /// Changes the share of the space above which records that expire are evicted, nearest to their end first: 1 to 100 per cent, or 0 for
+    /// never.
+    pub fn set_evict_used_pct(&self, percent: u8) {
+        self.evict_used_pct.store(percent.min(100), SeqCst);
+    }
+
+    /// The share of the space above which records that expire are evicted, in per cent; 0 for never.
+    pub fn evict_used_pct(&self) -> u8 {
+        self.evict_used_pct.load(SeqCst)
+    }
+
     /// Counters and sizes at this moment.
     pub fn stats(&self) -> Stats {
         let shared = &self.shared;
         let tombstones = self.counters.tombstones.get();
-        let expired = self.counters.expired.load(SeqCst);
         let devices = shared.stores.iter();
         let total: u64 = devices.clone().map(|store| u64::from(store.block_count - 1)).sum();
         Stats {
-            records: self.index.len().saturating_sub(tombstones).saturating_sub(expired),
+            records: self.index.len().saturating_sub(tombstones),
             tombstones,
-            expired,
+            expired: self.counters.expired.get(),
+            evicted: self.counters.evicted.get(),
             index_bytes: self.index.memory_bytes(),
             buffer_bytes: shared.image_bytes(),
-            capacity_bytes: total * shared.block_size,
-            in_use_bytes: shared.blocks.in_use(),
+            capacity_bytes: shared.capacity(),
+            in_use_bytes: shared.in_use(),
             total_blocks: total,
             free_blocks: devices.map(|store| u64::from(store.free_blocks())).sum(),
             reads: self.counters.reads.get(),
@@ -163,6 +190,11 @@ impl Namespace {
             shared_reads: shared.counters.shared_reads.get(),
             flushes: shared.counters.flushes.get(),
             bytes_flushed: shared.counters.bytes_flushed.get(),
+            bytes_written: shared.counters.bytes_written.get(),
+            blocks_reclaimed: shared.counters.reclaimed.get(),
+            records_moved: shared.counters.records_moved.get(),
+            bytes_moved: shared.counters.bytes_moved.get(),
+            blocks_discarded: shared.counters.discards.get(),
             damaged: shared.counters.damaged.get(),
             digest_mismatches: self.counters.digest_mismatches.get(),
             refused_full: self.counters.refused_full.get(),
@@ -172,17 +204,14 @@ impl Namespace {
     /// The devices at this moment.
     pub fn devices(&self) -> Vec<DeviceStats> {
         let shared = &self.shared;
-        let stats = |store: &crate::storage::store::Store| {
-            let blocks = store.first_block..store.first_block + store.block_count;
-            DeviceStats {
-                path: store.device.name().to_owned(),
-                size: store.device.geometry().size,
-                sector: store.sector,
-                failed: store.failure().map(str::to_owned),
-                total_blocks: u64::from(store.block_count - 1),
-                free_blocks: u64::from(store.free_blocks()),
-                in_use_bytes: blocks.map(|b| u64::from(shared.blocks.get(b).in_use())).sum(),
-            }
+        let stats = |store: &crate::storage::store::Store| DeviceStats {
+            path: store.device.name().to_owned(),
+            size: store.device.geometry().size,
+            sector: store.sector,
+            failed: store.failure().map(str::to_owned),
+            total_blocks: u64::from(store.block_count - 1),
+            free_blocks: u64::from(store.free_blocks()),
+            in_use_bytes: store.in_use(),
         };
         shared.stores.iter().map(stats).collect()
     }
@@ -203,15 +232,19 @@ impl Namespace {
         Ok(())
     }
 
-    /// Turns the flushers of a namespace that has no threads of its own. Returns whether anything may still be on its way.
+    /// Turns the flushers and defragmenters of a namespace that has no threads of its own. Returns whether anything may still be on its way.
     #[doc(hidden)]
     pub fn drive(&self) -> bool {
         let Some(driven) = &self.driven else { return false };
         let waker = std::task::Waker::noop();
-        let mut flushers = driven.lock();
+        let Driven { flushers, defragmenters } = &mut *driven.lock();
         let mut busy = false;
+        for (defragmenter, store) in defragmenters.iter_mut().zip(&self.shared.stores) {
+            store.defragmenter.take();
+            busy |= defragmenter.turn(self, waker) != Turn::Idle;
+        }
         for (flusher, store) in flushers.iter_mut().zip(&self.shared.stores) {
-            store.take_kick();
+            store.flusher.take();
             flusher.turn(&self.shared, waker);
             busy |= !flusher.is_idle() || !store.is_clean();
         }

@@ -57,19 +57,21 @@ pub struct Operated {
 /// Counters and sizes of a namespace at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Records, without tombstones and without those known to have expired.
+    /// Records, without tombstones. Those that have expired leave within seconds mostly.
     pub records: u64,
     /// Durable deletes still kept.
     pub tombstones: u64,
-    /// Expired records still in the index.
+    /// Records that have expired and left the index since the start.
     pub expired: u64,
+    /// Records that were evicted before their time since the start.
+    pub evicted: u64,
     /// Bytes the index holds in RAM.
     pub index_bytes: u64,
     /// Bytes of write buffers and the post-write cache.
     pub buffer_bytes: u64,
-    /// Bytes of all write blocks.
+    /// Bytes that there is room for, records and their share of footers.
     pub capacity_bytes: u64,
-    /// Live bytes in write blocks.
+    /// Bytes of live records with their share of footers.
     pub in_use_bytes: u64,
     /// Write blocks there are.
     pub total_blocks: u64,
@@ -89,8 +91,18 @@ pub struct Stats {
     pub shared_reads: u64,
     /// Flush writes completed.
     pub flushes: u64,
-    /// Bytes flushed.
+    /// Bytes flushed, all together: what users wrote, what the defragmenter moved, headers, footers and padding.
     pub bytes_flushed: u64,
+    /// Bytes of the records that users wrote, as they lie on a device. What was flushed for each of them is the write amplification.
+    pub bytes_written: u64,
+    /// Blocks that the defragmenter went through.
+    pub blocks_reclaimed: u64,
+    /// Records that it moved.
+    pub records_moved: u64,
+    /// Bytes of the records that it moved.
+    pub bytes_moved: u64,
+    /// Freed blocks that the device was told of as not needed any more.
+    pub blocks_discarded: u64,
     /// Damage met since the start: records, footers and headers that failed their checksum.
     pub damaged: u64,
     /// Index entries whose record turned out to be another one.

@@ -14,10 +14,7 @@ use crate::{
     format::{FooterEntry, PlaceSeed, RECORD_HEADER_BYTES, RecordView, Truncation},
     index::{CoarseExpiry, Entry, Index},
     model::{Location, Version},
-    storage::{
-        Shared,
-        recover::{Tally, read_entries},
-    },
+    storage::{Shared, recover::Tally, survey},
 };
 
 /// How many records ahead the index is asked for: enough to hide a cache miss behind the work on the others.
@@ -67,8 +64,8 @@ impl Rebuild<'_> {
                 self.index.prefetch(ahead.digest);
             }
             let state = self.shared.blocks.get(block);
-            if is_cut(self.truncations, record.set_hash, record.version) {
-                state.add_dead(record.tombstone);
+            if is_cut(self.truncations, record) {
+                state.add_dead(record.size, record.tombstone, record.version);
                 continue;
             }
             let mut known = None;
@@ -77,9 +74,9 @@ impl Rebuild<'_> {
                     Meeting::First => counts.change(record, self.place(block, record), None),
                     Meeting::Newer(old) => {
                         counts.change(record, self.place(block, record), Some(old.tombstone));
-                        self.shared.kill(old.location, old.size, old.tombstone, None);
+                        self.kill(&old);
                     }
-                    Meeting::Older => state.add_dead(record.tombstone),
+                    Meeting::Older => state.add_dead(record.size, record.tombstone, record.version),
                     Meeting::Unknown(location) => {
                         known = Some((location, self.read_version(location)));
                         continue;
@@ -89,6 +86,13 @@ impl Rebuild<'_> {
             }
         }
         self.found.lock().add(counts);
+    }
+
+    /// Counts a version out that was found before a newer one. Which version killed it is not known: one above its block's floor.
+    fn kill(&self, old: &Entry) {
+        let Some((block, _)) = self.shared.blocks.locate(old.location) else { return };
+        let at = self.shared.blocks.get(block).version_range().0.sequence;
+        self.shared.kill(old.location, old.size, old.tombstone, at, None);
     }
 
     fn place(&self, block: u32, record: &FooterEntry) -> Location {
@@ -171,7 +175,7 @@ impl Rebuild<'_> {
 
     fn footer_version(&self, location: Location) -> Option<Version> {
         let (block, offset) = self.shared.blocks.locate(location)?;
-        let (entries, _) = read_entries(self.shared, block).ok()?;
+        let (entries, _) = reactor::block_on(survey::entries(self.shared, block)).ok()?;
         let at = entries.binary_search_by_key(&offset, |entry| entry.offset).ok()?;
         Some(entries[at].version)
     }

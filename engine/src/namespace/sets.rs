@@ -13,7 +13,13 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::{error::Error, format::Truncation, model::Version, namespace::SetStats};
+use crate::{
+    error::Error,
+    format::{FooterEntry, Truncation},
+    index::CoarseExpiry,
+    model::Version,
+    namespace::SetStats,
+};
 
 /// Most sets of a namespace.
 const SETS_MAX: usize = 65_536;
@@ -32,6 +38,9 @@ pub(crate) struct Sets {
     /// Truncations whose records have not all been removed from the index.
     sweeping: RwLock<Vec<Truncation>>,
     any_sweeping: AtomicBool,
+    /// The last eviction, of which something may still be in the index.
+    evicting: RwLock<Option<Truncation>>,
+    any_evicted: AtomicBool,
     /// One truncation at a time.
     pub(crate) truncating: Mutex<()>,
 }
@@ -106,6 +115,25 @@ impl Sets {
         self.any_sweeping.store(!sweeping.is_empty(), SeqCst);
     }
 
+    /// Makes an eviction count for records that are about to be moved.
+    pub(crate) fn begin_eviction(&self, eviction: Truncation) {
+        *self.evicting.write() = Some(eviction);
+        self.any_evicted.store(true, SeqCst);
+    }
+
+    /// A truncation or eviction that is being carried out and that `takes` what is asked about.
+    pub(crate) fn under_way(&self, takes: impl Fn(&Truncation) -> bool) -> Option<Truncation> {
+        if self.any_evicted.load(SeqCst)
+            && let Some(eviction) = self.evicting.read().filter(|cut| takes(cut))
+        {
+            return Some(eviction);
+        }
+        if !self.any_sweeping.load(SeqCst) {
+            return None;
+        }
+        self.sweeping.read().iter().copied().find(|cut| takes(cut))
+    }
+
     /// Whether the records of this truncation are still in the index.
     pub(crate) fn sweeps(&self, truncation: &Truncation) -> bool {
         self.sweeping.read().contains(truncation)
@@ -127,18 +155,28 @@ impl Sets {
     }
 }
 
-/// Whether a version of a record of the set is below one of the cuts.
-pub(crate) fn is_cut(truncations: &[Truncation], set_hash: u64, version: Version) -> bool {
-    truncations.iter().any(|t| (t.set_hash == 0 || t.set_hash == set_hash) && version < t.cut)
+/// Whether a record is gone by this cut: by its set, its version and, if the cut is an eviction, by when it expires.
+pub(crate) fn takes(cut: &Truncation, record: &FooterEntry) -> bool {
+    let expiry = CoarseExpiry::new(record.void_time);
+    (cut.set_hash == 0 || cut.set_hash == record.set_hash)
+        && record.version < cut.cut
+        && (cut.until == 0 || (expiry != CoarseExpiry::NEVER && expiry.seconds() <= cut.until))
 }
 
-/// Adds a cut to a table, in place of an earlier one of the same set.
+/// Whether a record is gone by one of the cuts.
+pub(crate) fn is_cut(truncations: &[Truncation], record: &FooterEntry) -> bool {
+    truncations.iter().any(|cut| takes(cut, record))
+}
+
+/// Adds a cut to a table, in place of those that take no more than it does.
 pub(crate) fn add_cut(truncations: &mut Vec<Truncation>, new: Truncation) {
-    truncations.retain(|old| old.set_hash != new.set_hash || old.cut > new.cut);
-    if new.set_hash == 0 {
-        truncations.retain(|old| old.cut > new.cut);
-    }
-    if !truncations.iter().any(|old| old.set_hash == new.set_hash) {
+    let covers = |a: &Truncation, b: &Truncation| {
+        (a.set_hash == 0 || a.set_hash == b.set_hash)
+            && a.cut >= b.cut
+            && (a.until == 0 || (b.until != 0 && b.until <= a.until))
+    };
+    truncations.retain(|old| !covers(&new, old));
+    if !truncations.iter().any(|old| covers(old, &new)) {
         truncations.push(new);
     }
 }

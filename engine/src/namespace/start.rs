@@ -3,16 +3,19 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 
 use super::{
-    Counters, DeviceConfig, Namespace, NamespaceConfig, Progress, StartKind, StartReport,
-    checkpoint, keeper,
+    Counters, DeviceConfig, Driven, Namespace, NamespaceConfig, Progress, StartKind, StartReport,
+    checkpoint,
+    defragment::{self, Defragmenter},
+    keeper,
     rebuild::Rebuild,
     sets::{Sets, add_cut},
 };
@@ -145,7 +148,11 @@ impl Namespace {
             torn: tally.torn.load(SeqCst),
         };
         let first = &set.members[0].header;
-        let flushers = (0..shared.stores.len()).map(Flusher::new).collect();
+        let stores = 0..shared.stores.len();
+        let driven = driven.then(|| Driven {
+            flushers: stores.clone().map(|store| Flusher::new(store, Duration::ZERO)).collect(),
+            defragmenters: stores.map(Defragmenter::new).collect(),
+        });
         Ok(Self {
             record_max: config.max_record_size.min(shared.largest_record()),
             config: config.clone(),
@@ -154,12 +161,13 @@ impl Namespace {
             secret: first.secret.clone(),
             partition_kind: first.partition_kind,
             default_ttl_ms: AtomicU64::new(config.default_ttl_ms),
+            evict_used_pct: AtomicU8::new(config.evict_used_pct),
             counters,
             report,
             stopping: AtomicBool::new(false),
             stop: Arc::default(),
             threads: Mutex::default(),
-            driven: driven.then_some(Mutex::new(flushers)),
+            driven: driven.map(Mutex::new),
             shared: Arc::new(shared),
         })
     }
@@ -179,9 +187,15 @@ impl Namespace {
             let work = move || flusher::run(&shared, store, kind, &stop);
             threads.push(thread(format!("cairn-flush-{store}"), Box::new(work))?);
         }
+        let kind = options.io.kind;
+        for store in 0..self.shared.stores.len() {
+            let (namespace, stop) = (Arc::downgrade(self), Arc::clone(&self.stop));
+            let work = move || defragment::run(&namespace, store, kind, &stop);
+            threads.push(thread(format!("cairn-defrag-{store}"), Box::new(work))?);
+        }
         let (namespace, stop) = (Arc::downgrade(self), Arc::clone(&self.stop));
-        threads
-            .push(thread("cairn-keeper".into(), Box::new(move || keeper::run(&namespace, &stop)))?);
+        let work = move || keeper::run(&namespace, kind, &stop);
+        threads.push(thread("cairn-keeper".into(), Box::new(work))?);
         Ok(())
     }
 
@@ -189,10 +203,11 @@ impl Namespace {
     pub(super) fn end_threads(&self) {
         self.stop.store(true, SeqCst);
         for store in &self.shared.stores {
-            store.kick();
+            store.flusher.kick();
+            store.defragmenter.kick();
         }
         for thread in self.threads.lock().drain(..) {
-            // The last owner may be the keeper itself.
+            // The last owner may be one of them.
             if thread.thread().id() != std::thread::current().id() {
                 thread.thread().unpark();
                 let _ = thread.join();
@@ -210,7 +225,7 @@ impl Drop for Namespace {
 /// A process that was killed holds its devices a moment longer, until the kernel has ended its requests. A start that follows at once
 /// waits for that, two seconds at most in all.
 const BUSY_TRIES: u32 = 200;
-const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Opens one device of a configuration; a file that does not exist is created.
 pub(crate) fn open_device(config: &DeviceConfig, io: &IoEngine) -> Result<Candidate, OpenError> {
@@ -277,7 +292,7 @@ struct Starting<'a> {
     counters: Counters,
     tally: Tally,
     truncations: Vec<Truncation>,
-    started: std::time::Duration,
+    started: Duration,
 }
 
 impl Starting<'_> {
@@ -394,16 +409,19 @@ impl Starting<'_> {
                 let state = self.shared.blocks.get(block);
                 match state.state() {
                     BlockState::Reserved | BlockState::Damaged => {}
+                    BlockState::Free => store.add_free(block),
                     _ if state.in_use() > 0 => {
                         state.set_state(BlockState::Sealed);
                         sealed.push((number, state.sequence()));
                     }
+                    // What supersedes its records was found on the devices, so it is durable.
                     _ => {
-                        state.set_state(BlockState::Free);
-                        store.add_free(block);
+                        state.set_state(BlockState::Emptied);
+                        store.emptied_by(block, 0);
                     }
                 }
             }
+            store.count_in_use(&self.shared);
             sealed.sort_by_key(|&(_, sequence)| std::cmp::Reverse(sequence));
             sealed.truncate(LINKS);
             store.remember_sealed(sealed.into_iter());

@@ -11,14 +11,16 @@ use std::sync::Arc;
 
 use super::{
     Namespace,
-    sets::{add_cut, is_cut},
+    lying::Lying,
+    sets::{add_cut, takes},
 };
 use crate::{
-    device::Completion,
+    device::{Completion, reactor},
     error::Error,
-    format::{FooterEntry, Truncation, truncations_max},
+    format::{Truncation, truncations_max},
+    index::CoarseExpiry,
     model::Version,
-    storage::{failed, recover::read_entries},
+    storage::{failed, survey},
 };
 
 impl Namespace {
@@ -62,8 +64,9 @@ impl Namespace {
             return Err(failed(store, cause, false));
         }
         self.check_table(set_hash)?;
-        let cut = self.shared.cut(|cut| self.sets.begin_sweep(Truncation { set_hash, cut }));
-        let truncation = Truncation { set_hash, cut };
+        let truncation = |cut| Truncation { set_hash, cut, until: 0 };
+        let cut = self.shared.cut(|cut| self.sets.begin_sweep(truncation(cut)));
+        let truncation = truncation(cut);
         self.write_cut(truncation)?;
         let (removed, complete) = self.sweep(truncation);
         // While it is not complete, the cut hides what is left, and the next start leaves it out.
@@ -74,11 +77,16 @@ impl Namespace {
     }
 
     /// The cuts that still guard something, with `new` among them.
-    fn table_with(&self, new: Truncation) -> Vec<Truncation> {
+    pub(super) fn table_with(&self, new: Truncation) -> Vec<Truncation> {
         let horizon = self.shared.blocks.horizon();
         let mut table = self.shared.stores[0].superblock.header().truncations;
-        // A cut below the horizon guards nothing any more, once what it cuts off is counted as dead.
-        table.retain(|old| old.cut >= horizon || self.sets.sweeps(old));
+        let now = CoarseExpiry::at(self.shared.clock.now_ms()).seconds();
+        // A cut up to the horizon guards nothing any more, once what it cuts off is counted as dead; nor does one of records that have all
+        // expired since.
+        table.retain(|old| {
+            let passed = old.until != 0 && old.until < now;
+            (old.cut.sequence > horizon && !passed) || self.sets.sweeps(old)
+        });
         add_cut(&mut table, new);
         table
     }
@@ -86,14 +94,14 @@ impl Namespace {
     /// Whether one more cut has room in the device headers.
     fn check_table(&self, set_hash: u64) -> Result<(), Error> {
         let cut = Version { sequence: u64::MAX, ..self.shared.version_now() };
-        let table = self.table_with(Truncation { set_hash, cut });
+        let table = self.table_with(Truncation { set_hash, cut, until: 0 });
         if table.len() > truncations_max(self.shared.block_size, self.shared.stores.len()) {
             return Err(Error::TooManyTruncations(table.len() - 1));
         }
         Ok(())
     }
 
-    fn write_cut(&self, new: Truncation) -> Result<(), Error> {
+    pub(super) fn write_cut(&self, new: Truncation) -> Result<(), Error> {
         let table = self.table_with(new);
         for store in &self.shared.stores {
             let written = store.superblock.update(&store.device, |header| {
@@ -115,17 +123,18 @@ impl Namespace {
         for store in &self.shared.stores {
             // What a failed device never got lies in RAM alone, without a footer to tell of it.
             complete &= store.is_sealed_below(truncation.cut);
-            for block in store.first_block..store.first_block + store.block_count {
+            for block in store.blocks() {
                 let state = self.shared.blocks.get(block);
                 if state.birth_sequence() >= truncation.cut.sequence || state.in_use() == 0 {
                     continue;
                 }
-                match read_entries(&self.shared, block) {
+                let sequence = state.sequence();
+                match reactor::block_on(survey::entries(&*self.shared, block)) {
                     Ok((entries, all)) => {
                         complete &= all;
-                        let gone = entries
-                            .iter()
-                            .filter(|entry| self.sweep_entry(truncation, block, entry));
+                        let gone = entries.iter().filter(|footer| {
+                            self.drop_by(&truncation, Lying { footer, block, sequence })
+                        });
                         removed += gone.count() as u64;
                     }
                     Err(error) => {
@@ -139,28 +148,33 @@ impl Namespace {
         (removed, complete)
     }
 
-    /// Removes one record that a footer names, if it is of the set and still the newest. Whether it was a live record.
-    fn sweep_entry(&self, truncation: Truncation, block: u32, footer: &FooterEntry) -> bool {
-        if !is_cut(&[truncation], footer.set_hash, footer.version) {
+    /// Removes a record that a footer names, if the cut takes it and it is still the newest of its key. Whether it was a live record.
+    pub(super) fn drop_by(&self, cut: &Truncation, lying: Lying<'_>) -> bool {
+        let footer = lying.footer;
+        if !takes(cut, footer) {
             return false;
         }
-        let location = self.shared.blocks.location(block, footer.offset);
         self.index.with_slot(footer.digest, |slot| {
-            // The block may have begun another life since its footer was read, and hold the record's next version at the same place.
-            let same_life =
-                self.shared.blocks.get(block).birth_sequence() < truncation.cut.sequence;
-            let Some(entry) = slot.get().filter(|e| same_life && e.location == location) else {
-                return false;
-            };
+            let Some(entry) = lying.entry(&self.shared, slot) else { return false };
             slot.remove();
             if entry.tombstone {
                 self.counters.tombstones.sub(1);
             } else {
                 self.sets.count_out(footer.set_hash);
             }
-            self.shared.kill(entry.location, entry.size, entry.tombstone, None);
+            // It died of the cut: until it is overwritten, the cut has to stay.
+            let at = cut.cut.sequence - 1;
+            self.shared.kill(entry.location, entry.size, entry.tombstone, at, None);
             !entry.tombstone
         })
+    }
+
+    /// Removes a record that is about to be moved, if a cut under way takes it. Whether one does: then it must not be moved to where the cut
+    /// does not look any more.
+    pub(super) fn drop_cut(&self, lying: Lying<'_>) -> bool {
+        let Some(cut) = self.sets.under_way(|cut| takes(cut, lying.footer)) else { return false };
+        self.drop_by(&cut, lying);
+        true
     }
 
     fn wait_until_sealed(&self, cut: Version) {
@@ -171,7 +185,7 @@ impl Namespace {
                     break;
                 }
                 if !self.drive() {
-                    crate::device::reactor::block_on(store.room.changed_since(turn));
+                    reactor::block_on(store.room.changed_since(turn));
                 }
             }
         }

@@ -12,12 +12,15 @@ use crate::{
     format::{BodyWriter, RecordBuilder},
     index::{CoarseExpiry, Entry},
     model::{
-        Digest, Durability, ExistsPolicy, GenerationCheck, InvalidValue, Key, Location, NEVER,
-        SizeClass, Ttl, Value, VoidTime, WritePolicy, limits,
+        Digest, Durability, ExistsPolicy, GenerationCheck, InvalidValue, Key, NEVER, SizeClass,
+        Ttl, Value, VoidTime, WritePolicy, limits,
     },
     storage::{
-        Appending, failed,
-        store::{Append, Appended, Claim},
+        Appending,
+        append::{Append, Appended},
+        failed,
+        space::Claim,
+        store::Store,
     },
 };
 
@@ -284,17 +287,22 @@ impl Namespace {
                 Some(entry) if entry.generation < u16::MAX => entry.generation + 1,
                 _ => 1,
             };
+            let store = self.shared.store_for(write.digest)?;
+            let killed_age = seen.raw.and_then(|old| self.shared.age(old.location));
+            let now = if void_time == NEVER { 0 } else { self.shared.clock.now_ms() };
             let record = Appending {
                 builder,
                 size,
                 digest: write.digest,
                 set_hash: write.set_hash,
                 cuts: seen.cuts,
+                stream: store.sorting.of_write(void_time, now, killed_age),
+                version: None,
                 void_time,
                 generation,
                 tombstone,
             };
-            self.apply(write, seen, record)
+            self.apply(write, seen, store, record)
         })
     }
 
@@ -302,12 +310,13 @@ impl Namespace {
         &self,
         write: &Write<'_>,
         seen: &Seen,
+        store: &Store,
         record: Appending<'_>,
     ) -> Result<Attempt, Error> {
         let (size, tombstone) = (record.size, record.tombstone);
         let metadata = Metadata { generation: record.generation, void_time: record.void_time };
-        let claim = if tombstone { Claim::Privileged } else { Claim::Ordinary };
-        let store = self.shared.store_for(write.digest)?;
+        let makes_room = tombstone || seen.live.is_some_and(|old| expires_sooner(&record, &old));
+        let claim = if makes_room { Claim::Privileged } else { Claim::Ordinary };
         let durable = self.is_durable(write.policy);
         let set = match tombstone {
             true => self.sets.find(write.set_hash),
@@ -327,7 +336,8 @@ impl Namespace {
                     tombstone,
                     older: seen.raw.is_some(),
                 });
-                self.count(set.as_deref(), seen.raw.as_ref(), tombstone, appended.location);
+                self.count(set.as_deref(), seen.raw.as_ref(), tombstone, appended);
+                self.shared.counters.bytes_written.add(size.bytes());
             }
             Some(append)
         });
@@ -339,16 +349,14 @@ impl Namespace {
             Some(Append::Failed(cause)) => Err(failed(store, &cause, false)),
             Some(Append::Full) => {
                 self.counters.refused_full.add(1);
-                let (free, all) = (store.free_blocks(), store.block_count - 1);
-                Err(Error::NoSpace {
-                    used_pct: (u64::from(all - free) * 100 / u64::from(all)) as u8,
-                })
+                let used_pct = store.in_use() * 100 / store.capacity(&self.shared);
+                Err(Error::NoSpace { used_pct: used_pct as u8 })
             }
         }
     }
 
-    /// Counts a new version, at `place`, in and the one it replaces out. Called under the index slot.
-    fn count(&self, set: Option<&Set>, old: Option<&Entry>, tombstone: bool, place: Location) {
+    /// Counts a new version in and the one it replaces out. Called under the index slot.
+    fn count(&self, set: Option<&Set>, old: Option<&Entry>, tombstone: bool, new: &Appended) {
         use std::sync::atomic::Ordering::SeqCst;
         let counter = if tombstone { &self.counters.deletes } else { &self.counters.writes };
         counter.add(1);
@@ -365,7 +373,8 @@ impl Namespace {
             if old.tombstone {
                 self.counters.tombstones.sub(1);
             }
-            self.shared.kill(old.location, old.size, old.tombstone, Some(place));
+            let (at, by) = (new.at, Some(new.location));
+            self.shared.kill(old.location, old.size, old.tombstone, at, by);
         }
     }
 
@@ -397,6 +406,16 @@ impl Namespace {
             }
         }
     }
+}
+
+/// Whether the new version takes no more room than the old one and gives it back sooner.
+fn expires_sooner(new: &Appending<'_>, old: &Entry) -> bool {
+    let sooner = match (CoarseExpiry::new(new.void_time), old.expiry) {
+        (CoarseExpiry::NEVER, _) => false,
+        (_, CoarseExpiry::NEVER) => true,
+        (new, old) => new < old,
+    };
+    sooner && new.size.bytes() <= old.size.bytes()
 }
 
 /// Names and number of the bins of a put.

@@ -1,19 +1,26 @@
-//! What RAM knows of every write block: its state, its live bytes, the versions it may hold.
+//! What RAM knows of every write block: its state, its live bytes, what may be dead in it and since when.
 //!
-//! Counters are exact at every moment: a record is counted in when it is put into a block and out when a newer version, a
-//! truncation or a dropped tombstone kills it. All of it is atomics; whoever moves a block from one state to the next does so by
-//! compare-and-swap, so that a block is freed once.
+//! Counters are exact at every moment: a record is counted in when it is put into a block and out when a newer version, a copy
+//! elsewhere, its expiry, a truncation or a dropped tombstone kills it. All of it is atomics; whoever moves a block from one state to
+//! the next does so by compare-and-swap, so that a block is freed once.
+//!
+//! The horizon says which tombstones may go. A tombstone guards against older versions of its record, and each of those was killed by a
+//! version not above the tombstone's own. So a block matters to a tombstone only if something in it was killed at or before the
+//! tombstone's version; every block knows the sequence at which the first of its records was killed, and the horizon is the lowest of these.
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst},
+    atomic::{
+        AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+        Ordering::{Relaxed, SeqCst},
+    },
 };
 
 use parking_lot::{Mutex, RwLock};
 
-use super::image::Image;
+use super::{image::Image, streams::StreamId};
 use crate::{
-    format::checkpoint::BlockStateImage,
+    format::{FOOTER_SHARE, checkpoint::BlockStateImage},
     model::{Location, SizeClass, Version},
 };
 
@@ -29,7 +36,7 @@ pub(crate) enum BlockState {
     Open = 2,
     /// Complete on its device, footer included.
     Sealed = 3,
-    /// Sealed, and nothing in it is live; free as soon as what superseded its records is durable.
+    /// Sealed, and nothing in it is live; free as soon as what superseded its records is durable and its header says so.
     Emptied = 4,
     /// Its contents cannot be read; never reused in this life of the node.
     Damaged = 5,
@@ -55,14 +62,29 @@ pub(crate) struct Block {
     sequence: AtomicU64,
     /// Sequence part of the birth version: all that is asked on hot paths.
     birth: AtomicU64,
+    /// About when users wrote its records: a version sequence in their middle.
+    written: AtomicU64,
+    /// The version sequence at which the first of its records was killed; `u64::MAX` for none.
+    first_kill: AtomicU64,
+    /// The lowest version sequence of a tombstone in it, as of when it was last looked through; `u64::MAX` for none.
+    guard: AtomicU64,
+    /// When it is worth looking through for expired records, in milliseconds since 1970; `u64::MAX` for never.
+    due: AtomicU64,
+    /// What all records ever put into this life of it cost.
+    filled: AtomicU32,
+    /// What the live ones among them cost.
     in_use: AtomicU32,
+    /// Records that would count if nothing else told of them: the live ones, and those dead that something guards against.
     records: AtomicU32,
     live: AtomicU32,
     state: AtomicU8,
+    stream: AtomicU8,
     /// A record of it was superseded by one on another device.
     crossed: AtomicBool,
     /// A part of it could not be read at the start. Versions that nobody knows of may come to light there later.
     unsure: AtomicBool,
+    /// A damaged record lies in it that the index still names: not to be reclaimed.
+    pinned: AtomicBool,
     /// The block's bytes, while RAM holds them.
     pub(crate) image: RwLock<Option<Arc<Image>>>,
     versions: Mutex<Versions>,
@@ -73,21 +95,54 @@ struct Versions {
     birth: Version,
     floor: Version,
     max: Version,
-    /// The floor of the block's earlier life, while that one's bytes may still be found on the device.
-    prior_floor: Option<Version>,
 }
+
+/// What a block's records are like, known when no more are added.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Contents {
+    /// No version in it is lower.
+    pub(crate) floor: Version,
+    /// No version in it is higher.
+    pub(crate) max: Version,
+    /// A version sequence in the middle of its records'.
+    pub(crate) written: u64,
+    /// The lowest version sequence of its tombstones; `u64::MAX` for none.
+    pub(crate) guard: u64,
+    /// When it is worth looking through for expired records, in milliseconds since 1970; `u64::MAX` for never.
+    pub(crate) due: u64,
+}
+
+/// What a record costs its block, in bytes: its own and its share of the footer. A dead or expired record that is kept only since it
+/// guards against older versions costs what the tombstone does that the defragmenter makes of it.
+pub(crate) fn cost(size: SizeClass, tombstone: bool) -> u32 {
+    let bytes = size.bytes();
+    (FOOTER_SHARE + if tombstone { bytes.min(GUARD_BYTES) } else { bytes }) as u32
+}
+
+/// What a tombstone costs at most, about, in bytes.
+pub(crate) const TOMBSTONE_COST: u64 = FOOTER_SHARE + GUARD_BYTES;
+
+/// What a tombstone with an ordinary key takes.
+const GUARD_BYTES: u64 = 128;
 
 impl Block {
     fn new(state: BlockState) -> Self {
         Self {
             sequence: AtomicU64::new(0),
             birth: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            first_kill: AtomicU64::new(u64::MAX),
+            guard: AtomicU64::new(u64::MAX),
+            due: AtomicU64::new(u64::MAX),
+            filled: AtomicU32::new(0),
             in_use: AtomicU32::new(0),
             records: AtomicU32::new(0),
             live: AtomicU32::new(0),
             state: AtomicU8::new(state as u8),
+            stream: AtomicU8::new(0),
             crossed: AtomicBool::new(false),
             unsure: AtomicBool::new(false),
+            pinned: AtomicBool::new(false),
             image: RwLock::new(None),
             versions: Mutex::default(),
         }
@@ -115,27 +170,43 @@ impl Block {
         self.birth.load(SeqCst)
     }
 
+    /// The version with which the block was opened.
+    pub(crate) fn birth(&self) -> Version {
+        self.versions.lock().birth
+    }
+
+    /// About when users wrote its records, as a version sequence.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Relaxed)
+    }
+
+    /// Which of its device's streams it belongs to.
+    pub(crate) fn stream(&self) -> StreamId {
+        StreamId(self.stream.load(SeqCst))
+    }
+
+    /// What its live records cost, in bytes.
     pub(crate) fn in_use(&self) -> u32 {
         self.in_use.load(SeqCst)
     }
 
-    /// Live records, tombstones left out.
-    pub(crate) fn live(&self) -> u32 {
-        self.live.load(SeqCst)
+    /// What its dead records cost, in bytes: what reclaiming it wins.
+    pub(crate) fn dead_bytes(&self) -> u32 {
+        self.filled.load(Relaxed).saturating_sub(self.in_use.load(Relaxed))
     }
 
     /// Starts a new life of the block.
-    pub(crate) fn open(&self, sequence: u64, birth: Version, image: &Arc<Image>) {
+    pub(crate) fn open(&self, sequence: u64, birth: Version, stream: StreamId, image: &Arc<Image>) {
         let mut versions = self.versions.lock();
-        let unsure = self.unsure.swap(false, SeqCst).then_some(Version::ZERO);
-        let dead = (self.records.load(SeqCst) > 0).then_some(versions.floor);
-        versions.prior_floor = [versions.prior_floor, dead, unsure].into_iter().flatten().min();
-        versions.birth = birth;
-        versions.floor = birth;
-        versions.max = Version::MAX;
+        *versions = Versions { birth, floor: birth, max: Version::MAX };
         self.birth.store(birth.sequence, SeqCst);
         self.sequence.store(sequence, SeqCst);
-        for counter in [&self.in_use, &self.records, &self.live] {
+        self.stream.store(stream.0, SeqCst);
+        self.written.store(birth.sequence, SeqCst);
+        for none in [&self.first_kill, &self.guard, &self.due] {
+            none.store(u64::MAX, SeqCst);
+        }
+        for counter in [&self.filled, &self.in_use, &self.records, &self.live] {
             counter.store(0, SeqCst);
         }
         self.crossed.store(false, SeqCst);
@@ -144,9 +215,14 @@ impl Block {
         self.set_state(BlockState::Open);
     }
 
-    /// The first bytes of the new life are durable: what the block held before cannot be found any more.
-    pub(crate) fn prior_life_overwritten(&self) {
-        self.versions.lock().prior_floor = None;
+    /// Nothing of the block's life can be found on its device any more.
+    pub(crate) fn invalidated(&self) {
+        for counter in [&self.filled, &self.records, &self.live] {
+            counter.store(0, SeqCst);
+        }
+        self.unsure.store(false, SeqCst);
+        self.first_kill.store(u64::MAX, SeqCst);
+        self.set_state(BlockState::Free);
     }
 
     /// Takes the image of the life with this sequence away, if the block lives it and has one.
@@ -170,47 +246,99 @@ impl Block {
         self.unsure.store(true, SeqCst);
     }
 
-    /// Fixes the versions the block holds, once no more are added.
-    pub(crate) fn close(&self, floor: Version, max: Version) {
+    /// A record of it that the index names is damaged: the block stays as it is, for whoever may still save it.
+    pub(crate) fn pin(&self) {
+        self.pinned.store(true, SeqCst);
+    }
+
+    /// Whether it must not be reclaimed in this life of the node.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.pinned.load(SeqCst)
+    }
+
+    /// Fixes what is known of the records, once no more are added.
+    pub(crate) fn close(&self, contents: &Contents) {
         let mut versions = self.versions.lock();
-        versions.floor = floor;
-        versions.max = max;
+        versions.floor = contents.floor;
+        versions.max = contents.max;
+        self.written.store(contents.written, SeqCst);
+        self.guard.store(contents.guard, SeqCst);
+        self.due.store(contents.due, SeqCst);
     }
 
     /// Counts a record in that this life of the block holds.
     pub(crate) fn add(&self, size: SizeClass, tombstone: bool) {
-        self.in_use.fetch_add(size.bytes() as u32, SeqCst);
+        let cost = cost(size, tombstone);
+        self.filled.fetch_add(cost, SeqCst);
+        self.in_use.fetch_add(cost, SeqCst);
         if !tombstone {
             self.records.fetch_add(1, SeqCst);
             self.live.fetch_add(1, SeqCst);
         }
     }
 
-    /// Counts a record in that the block holds but that was dead when it was found.
-    pub(crate) fn add_dead(&self, tombstone: bool) {
+    /// Counts a record in that the block holds but that was dead when it was found. Its killer's version is above `version`.
+    pub(crate) fn add_dead(&self, size: SizeClass, tombstone: bool, version: Version) {
+        self.filled.fetch_add(cost(size, tombstone), SeqCst);
         if !tombstone {
             self.records.fetch_add(1, SeqCst);
+            self.first_kill.fetch_min(version.sequence, SeqCst);
         }
     }
 
-    /// Counts a live record out; whether the block has become empty and is sealed.
-    pub(crate) fn kill(&self, size: SizeClass, tombstone: bool) -> bool {
+    /// Counts a live record out that was killed at version sequence `at`; whether the block has become empty and is sealed.
+    pub(crate) fn kill(&self, size: SizeClass, tombstone: bool, at: u64) -> bool {
         if !tombstone {
+            self.first_kill.fetch_min(at, SeqCst);
             self.live.fetch_sub(1, SeqCst);
         }
-        let before = self.in_use.fetch_sub(size.bytes() as u32, SeqCst);
-        debug_assert!(before >= size.bytes() as u32, "more bytes died than lived");
-        before == size.bytes() as u32 && self.transition(BlockState::Sealed, BlockState::Emptied)
+        self.give_up(cost(size, tombstone))
     }
 
-    /// The lowest version that a dead record in this block can have; `None` when it holds none.
-    fn dead_floor(&self) -> Option<Version> {
-        let versions = self.versions.lock();
+    /// Counts an expired record out. It needs nothing to guard against it: whoever finds it knows that it has expired.
+    pub(crate) fn expire(&self, size: SizeClass) -> bool {
+        self.live.fetch_sub(1, SeqCst);
+        self.records.fetch_sub(1, SeqCst);
+        self.give_up(cost(size, false))
+    }
+
+    /// Counts an expired record as the tombstone that it stands for from now on.
+    pub(crate) fn demote(&self, size: SizeClass, version: Version) {
+        self.live.fetch_sub(1, SeqCst);
+        self.records.fetch_sub(1, SeqCst);
+        self.guard.fetch_min(version.sequence, SeqCst);
+        self.in_use.fetch_sub(cost(size, false) - cost(size, true), SeqCst);
+    }
+
+    fn give_up(&self, cost: u32) -> bool {
+        let before = self.in_use.fetch_sub(cost, SeqCst);
+        debug_assert!(before >= cost, "more bytes died than lived");
+        before == cost && self.transition(BlockState::Sealed, BlockState::Emptied)
+    }
+
+    /// The sequence at which the first of the dead records that something guards against was killed; `None` when it holds none.
+    pub(crate) fn first_kill(&self) -> Option<u64> {
         if self.state() == BlockState::Damaged || self.unsure.load(SeqCst) {
-            return Some(Version::ZERO);
+            return Some(0);
         }
         let dead = self.records.load(SeqCst) > self.live.load(SeqCst);
-        [dead.then_some(versions.floor), versions.prior_floor].into_iter().flatten().min()
+        dead.then(|| self.first_kill.load(SeqCst))
+    }
+
+    /// When it is worth looking through for expired records, in milliseconds since 1970.
+    pub(crate) fn due(&self) -> u64 {
+        self.due.load(Relaxed)
+    }
+
+    /// The lowest version sequence of its tombstones, as of when it was last looked through.
+    pub(crate) fn guard(&self) -> u64 {
+        self.guard.load(Relaxed)
+    }
+
+    /// The block was looked through: when to do so again.
+    pub(crate) fn looked_through(&self, due: u64, guard: u64) {
+        self.due.store(due, SeqCst);
+        self.guard.store(guard, SeqCst);
     }
 
     /// No version in the block is below the first or above the second.
@@ -223,31 +351,38 @@ impl Block {
     pub(crate) fn to_image(&self) -> BlockStateImage {
         let versions = self.versions.lock();
         let unsure = self.unsure.load(SeqCst);
-        // A life that was begun and never flushed still stands for the one before it.
-        let floor = versions.prior_floor.map_or(versions.floor, |prior| prior.min(versions.floor));
         BlockStateImage {
             sequence: self.sequence(),
             birth: versions.birth,
+            filled: self.filled.load(SeqCst),
             in_use: self.in_use(),
             records: self.records.load(SeqCst) + u32::from(unsure),
             live: self.live.load(SeqCst),
-            floor: if unsure { Version::ZERO } else { floor },
+            floor: versions.floor,
             max: versions.max,
+            written: self.written(),
+            first_kill: if unsure { 0 } else { self.first_kill.load(SeqCst) },
+            guard: self.guard(),
+            due: self.due(),
             state: self.state.load(SeqCst),
+            stream: self.stream().0,
         }
     }
 
     /// Takes up what a clean stop wrote down, or what a cold start found in the block's header.
     pub(crate) fn restore(&self, image: &BlockStateImage, state: BlockState) {
-        let mut versions = self.versions.lock();
-        versions.birth = image.birth;
-        versions.floor = image.floor;
-        versions.max = image.max;
+        *self.versions.lock() = Versions { birth: image.birth, floor: image.floor, max: image.max };
         self.birth.store(image.birth.sequence, SeqCst);
         self.sequence.store(image.sequence, SeqCst);
+        self.written.store(image.written, SeqCst);
+        self.first_kill.store(image.first_kill, SeqCst);
+        self.guard.store(image.guard, SeqCst);
+        self.due.store(image.due, SeqCst);
+        self.filled.store(image.filled, SeqCst);
         self.in_use.store(image.in_use, SeqCst);
         self.records.store(image.records, SeqCst);
         self.live.store(image.live, SeqCst);
+        self.stream.store(image.stream, SeqCst);
         self.set_state(state);
     }
 }
@@ -287,13 +422,9 @@ impl BlockTable {
         Location::from_offset((u64::from(block) << self.shift) + u64::from(offset))
     }
 
-    /// The horizon: no dead version below it is left on any device, so older tombstones have nothing to guard.
-    pub(crate) fn horizon(&self) -> Version {
-        self.blocks.iter().filter_map(Block::dead_floor).min().unwrap_or(Version::MAX)
-    }
-
-    /// Live bytes of all blocks.
-    pub(crate) fn in_use(&self) -> u64 {
-        self.blocks.iter().map(|block| u64::from(block.in_use())).sum()
+    /// The horizon: whatever was killed at a version sequence below it is not left on any device, so tombstones with a lower one have nothing to
+    /// guard.
+    pub(crate) fn horizon(&self) -> u64 {
+        self.blocks.iter().filter_map(Block::first_kill).min().unwrap_or(u64::MAX)
     }
 }

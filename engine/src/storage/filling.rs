@@ -11,16 +11,16 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use super::image::Image;
+use super::{blocks::Contents, due, image::Image, streams::StreamId};
 use crate::{
     format::{
-        BlockHeader, BlockKind, FlushMark, Footer, FooterEntry, Link, MARK_BYTES, PlaceSeed,
-        RecordBuilder, block_header_region, footer_bytes,
+        BlockHeader, BlockKind, FlushMark, Footer, FooterEntry, FooterSize, Link, MARK_BYTES,
+        PlaceSeed, RecordBuilder, block_header_region,
     },
-    model::{Digest, SizeClass, Version, VoidTime},
+    model::{Digest, NEVER, SizeClass, Version, VoidTime},
 };
 
-/// A record ready to be put into a block: everything but its place and its version.
+/// A record ready to be put into a block: everything but its place and, if it is a new one, its version.
 #[derive(Debug)]
 pub(crate) struct Appending<'a> {
     pub(crate) builder: &'a mut RecordBuilder,
@@ -29,6 +29,10 @@ pub(crate) struct Appending<'a> {
     pub(crate) set_hash: u64,
     /// How many truncations had begun when the writer looked at what is there.
     pub(crate) cuts: u64,
+    /// Where it belongs.
+    pub(crate) stream: StreamId,
+    /// The version it has already, if it is moved from another block.
+    pub(crate) version: Option<Version>,
     pub(crate) void_time: VoidTime,
     pub(crate) generation: u16,
     pub(crate) tombstone: bool,
@@ -54,6 +58,7 @@ pub(super) struct Filling {
     pub(super) number: u32,
     pub(super) sequence: u64,
     pub(super) birth: Version,
+    stream: StreamId,
     pub(super) image: Arc<Image>,
     device: [u8; 16],
     seed: PlaceSeed,
@@ -73,6 +78,11 @@ pub(super) struct Filling {
     /// Since when there are bytes above `target`.
     waiting_since: Option<Duration>,
     entries: Vec<FooterEntry>,
+    footer_size: FooterSize,
+    /// When each entry was put in, as the version sequence of that moment: what is moved here keeps an older version.
+    tickets: Vec<u64>,
+    /// The earliest void time of its records that nobody was told of, in milliseconds since 1970; `u64::MAX` for none.
+    first_void: u64,
     closed: bool,
     /// How many entries at the front are durable.
     durable_entries: usize,
@@ -85,6 +95,7 @@ pub(super) struct Opening {
     pub(super) number: u32,
     pub(super) sequence: u64,
     pub(super) birth: Version,
+    pub(super) stream: StreamId,
     pub(super) device: [u8; 16],
     pub(super) device_seed: u64,
     pub(super) sector: u32,
@@ -99,6 +110,7 @@ impl Filling {
             number: opening.number,
             sequence: opening.sequence,
             birth: opening.birth,
+            stream: opening.stream,
             image,
             device: opening.device,
             seed: PlaceSeed::new(opening.device_seed, opening.sequence),
@@ -114,6 +126,9 @@ impl Filling {
             target: 0,
             waiting_since: None,
             entries: Vec::new(),
+            footer_size: FooterSize::new(),
+            tickets: Vec::new(),
+            first_void: u64::MAX,
             closed: false,
             durable_entries: 0,
         }
@@ -121,14 +136,15 @@ impl Filling {
 
     /// Whether a record of `size` still fits, with its footer entry and the mark of the last flush.
     pub(super) fn fits(&self, size: SizeClass) -> bool {
-        let footer = footer_bytes(self.entries.len() + 1, self.sector);
+        let footer = self.footer_size.bytes_with_another(self.sector);
         let end = u64::from(self.cursor) + size.bytes() + MARK_BYTES as u64;
         end.next_multiple_of(u64::from(self.sector)) + footer <= u64::from(self.size)
     }
 
-    /// Puts the record in and returns where. It must fit.
-    pub(super) fn append(&mut self, record: Appending<'_>, version: Version, now: Duration) -> u32 {
+    /// Puts the record in and returns where. It must fit. `ticket` is its version, unless it has one.
+    pub(super) fn append(&mut self, record: Appending<'_>, ticket: Version, now: Duration) -> u32 {
         let offset = self.cursor;
+        let version = record.version.unwrap_or(ticket);
         let bytes = record.builder.finish(version, record.generation, self.seed, u64::from(offset));
         debug_assert_eq!(bytes.len() as u64, record.size.bytes());
         // SAFETY: bytes from the cursor on are not committed, so nobody reads them, and not issued, so no write is using them; only
@@ -136,7 +152,7 @@ impl Filling {
         unsafe { self.image.region().write(offset as usize, bytes) };
         self.cursor += bytes.len() as u32;
         self.image.commit(self.cursor);
-        self.entries.push(FooterEntry {
+        let entry = FooterEntry {
             digest: record.digest,
             version,
             void_time: record.void_time,
@@ -145,7 +161,13 @@ impl Filling {
             offset,
             size: record.size,
             tombstone: record.tombstone,
-        });
+        };
+        self.footer_size.push(&entry);
+        self.entries.push(entry);
+        self.tickets.push(ticket.sequence);
+        if record.void_time != NEVER {
+            self.first_void = self.first_void.min(record.void_time.0);
+        }
         self.waiting_since.get_or_insert(now);
         offset
     }
@@ -178,16 +200,25 @@ impl Filling {
         self.waiting_since
     }
 
-    /// The lowest version sequence in this block that may be lost with power.
+    /// The lowest ticket in this block that may be lost with power.
     pub(super) fn low(&self) -> Option<u64> {
-        self.entries.get(self.durable_entries).map(|entry| entry.version.sequence)
+        self.tickets.get(self.durable_entries).copied()
     }
 
-    /// The lowest and the highest version in the block.
-    pub(super) fn versions(&self) -> (Version, Version) {
-        let versions = self.entries.iter().map(|entry| entry.version);
-        let floor = versions.clone().min().map_or(self.birth, |v| v.min(self.birth));
-        (floor, versions.max().unwrap_or(Version::ZERO))
+    /// The records in it, if some have expired before `limit_ms` that nobody was told of.
+    pub(super) fn take_due(&mut self, limit_ms: u64) -> Option<Vec<FooterEntry>> {
+        if self.first_void > limit_ms {
+            return None;
+        }
+        let voids = self.entries.iter().map(|entry| entry.void_time);
+        let later = voids.filter(|&void| void != NEVER && void.0 > limit_ms);
+        self.first_void = later.map(|void| void.0).min().unwrap_or(u64::MAX);
+        Some(self.entries.clone())
+    }
+
+    /// What its records are like.
+    pub(super) fn contents(&self, now_ms: u64) -> Contents {
+        contents(&self.entries, self.birth, now_ms)
     }
 
     /// How far the block has come, for the links of later blocks.
@@ -276,6 +307,7 @@ impl Filling {
             device: self.device,
             block: self.number,
             kind: BlockKind::Data,
+            stream: self.stream.0,
             sequence: self.sequence,
             birth: self.birth,
             links,
@@ -288,8 +320,6 @@ impl Filling {
     }
 
     fn footer(&mut self) -> Step {
-        let len = footer_bytes(self.entries.len(), self.sector) as u32;
-        let start = self.size - len;
         let footer = Footer {
             device: self.device,
             block: self.number,
@@ -297,9 +327,9 @@ impl Filling {
             data_end: self.cursor,
             entries: std::mem::take(&mut self.entries),
         };
-        let mut bytes = vec![0; len as usize];
-        footer.encode(&mut bytes);
+        let bytes = footer.encode(self.sector);
         self.entries = footer.entries;
+        let start = self.size - bytes.len() as u32;
         // SAFETY: the footer lies behind the last record, above `committed`, so nobody reads it, and nothing of it was issued before.
         unsafe { self.image.region().write(start as usize, &bytes) };
         self.footer_in_flight = true;
@@ -331,6 +361,20 @@ impl Filling {
     pub(super) fn durable_to(&mut self, end: u32) {
         let durable = |entry: &FooterEntry| entry.offset + entry.size.bytes() as u32 <= end;
         self.durable_entries += self.entries[self.durable_entries..].partition_point(durable);
+    }
+}
+
+/// What the records of a block that was opened at version `birth` are like.
+pub(super) fn contents(entries: &[FooterEntry], birth: Version, now_ms: u64) -> Contents {
+    let versions = || entries.iter().map(|entry| entry.version);
+    let tombstones = entries.iter().filter(|entry| entry.tombstone);
+    let sum: u128 = versions().map(|version| u128::from(version.sequence)).sum();
+    Contents {
+        floor: versions().min().map_or(birth, |version| version.min(birth)),
+        max: versions().max().unwrap_or(Version::ZERO),
+        written: (sum / entries.len().max(1) as u128) as u64,
+        guard: tombstones.map(|entry| entry.version.sequence).min().unwrap_or(u64::MAX),
+        due: due::when(entries.iter().map(|entry| entry.void_time), now_ms),
     }
 }
 

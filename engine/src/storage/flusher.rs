@@ -2,7 +2,7 @@
 //!
 //! A step machine: `turn` takes what completed, issues what can be issued and says when it wants to be called again. A thread with
 //! its own ring calls it in a loop; a simulator calls it by hand. Group commit falls out of it: while one durable write is in
-//! flight, others gather behind it and go together.
+//! flight, others gather behind it and go together. It also marks emptied blocks as free on the device, and gives them back.
 
 use std::{
     future::Future,
@@ -17,23 +17,42 @@ use std::{
 
 use super::{
     Shared,
+    append::Streams,
     blocks::BlockState,
-    filling::Step,
-    store::{Store, Stream},
+    filling::{Filling, Step},
+    store::Store,
 };
 use crate::{
     device::{Completion, IoKind, Region, reactor},
-    format::LinkState,
+    format::{BlockHeader, BlockKind, LinkState, block_header_region},
 };
 
 /// Flush writes of one block that may be on their way at once.
 const WRITES_IN_FLIGHT: usize = 4;
+/// Blocks that may be on their way to being free at once.
+const FREES_IN_FLIGHT: usize = 32;
+
+/// See [`Flusher::new`]: much less than a writer would notice, much more than a flush takes.
+const HURRY_PAUSE: Duration = Duration::from_millis(4);
 
 /// The flusher of one device.
 #[derive(Debug)]
 pub(crate) struct Flusher {
     store: usize,
     operations: Vec<InFlight>,
+    frees: Vec<Freeing>,
+    /// The least time between two flushes that are made only to free blocks.
+    pause: Duration,
+    last_hurry: Duration,
+}
+
+/// A block on its way to being free.
+#[derive(Debug)]
+struct Freeing {
+    completion: Completion<()>,
+    block: u32,
+    /// Its header says that it is free; what is left is telling the device that the rest is not needed.
+    marked: bool,
 }
 
 #[derive(Debug)]
@@ -60,29 +79,29 @@ enum What {
 }
 
 impl Flusher {
-    /// The flusher of device number `store`.
-    pub(crate) fn new(store: usize) -> Self {
-        Self { store, operations: Vec::new() }
+    /// The flusher of device number `store`. What flushes would gain by waiting they wait for `pause` at most.
+    pub(crate) fn new(store: usize, pause: Duration) -> Self {
+        Self { store, operations: Vec::new(), frees: Vec::new(), pause, last_hurry: Duration::ZERO }
     }
 
     /// Takes what completed and issues what can be issued. Returns when to call again at the latest, if nothing kicks or completes.
     pub(crate) fn turn(&mut self, shared: &Shared, waker: &Waker) -> Option<Duration> {
         let store = &shared.stores[self.store];
         self.take_completed(shared, store, waker);
-        // What a dropped tombstone or a truncation emptied waits for no flush, so no completion would free it.
-        shared.free_emptied();
         if store.failure().is_some() {
             return None;
         }
+        self.free_emptied(shared, store, waker);
         let now = shared.clock.monotonic();
-        let mut guard = store.stream.lock();
-        let stream = &mut *guard;
-        self.hurry(store, stream, shared.flush_max, now);
+        let mut guard = store.streams.lock();
+        let streams = &mut *guard;
+        let next_hurry = self.hurry(store, streams, shared.flush_max, now);
         let mut steps = Vec::new();
-        for at in 0..=stream.closing.len() {
-            Self::plan(shared, stream, at, &mut steps);
+        for at in 0..streams.closing.len() + streams.open.len() {
+            Self::plan(shared, streams, at, &mut steps);
         }
-        let deadline = Store::flush_deadline(stream, shared.flush_max);
+        let waiting = streams.open.iter().flatten().filter_map(Filling::waiting_since).min();
+        let deadline = waiting.map(|since| since + shared.flush_max);
         drop(guard);
         // Nobody else issues, and what is issued does not change any more: writers need not wait for the submission.
         for planned in steps {
@@ -90,29 +109,72 @@ impl Flusher {
         }
         // Requests may complete while they are submitted: their wakers must be in place before this thread parks.
         self.take_completed(shared, store, waker);
-        deadline
+        self.free_emptied(shared, store, waker);
+        deadline.into_iter().chain(next_hurry).min()
     }
 
-    /// Asks for durability where time or need says so.
-    fn hurry(&self, store: &Store, stream: &mut Stream, flush_max: Duration, now: Duration) {
-        let due = Store::flush_deadline(stream, flush_max).is_some_and(|deadline| now >= deadline);
-        let urgent = store.take_urgent();
-        if let Some(open) = &mut stream.open
-            && (due || urgent)
-            && open.low().is_some()
-        {
-            open.want_all();
+    /// Asks for durability where time or need says so. Returns when need may say so again.
+    fn hurry(
+        &mut self,
+        store: &Store,
+        streams: &mut Streams,
+        flush_max: Duration,
+        now: Duration,
+    ) -> Option<Duration> {
+        let needed = store.is_urgent() || (store.is_short() && store.has_emptied());
+        let next = self.last_hurry + self.pause;
+        let urgent = needed && now >= next;
+        if urgent {
+            store.take_urgent();
+            self.last_hurry = now;
+        }
+        for open in streams.open.iter_mut().flatten() {
+            let due = open.waiting_since().is_some_and(|since| now >= since + flush_max);
+            if (due || urgent) && open.low().is_some() {
+                open.want_all();
+            }
+        }
+        (needed && !urgent).then_some(next)
+    }
+
+    /// Marks emptied blocks as free, and gives back those that are.
+    fn free_emptied(&mut self, shared: &Shared, store: &Store, waker: &Waker) {
+        let most = FREES_IN_FLIGHT - self.frees.len();
+        for block in store.take_reusable(shared, most) {
+            let completion = mark_free(shared, store, block);
+            self.frees.push(Freeing { completion, block, marked: false });
+        }
+        let mut context = Context::from_waker(waker);
+        let mut at = 0;
+        while at < self.frees.len() {
+            match Pin::new(&mut self.frees[at].completion).poll(&mut context) {
+                Poll::Pending => at += 1,
+                Poll::Ready(Err(error)) if !self.frees[at].marked => {
+                    self.frees.swap_remove(at);
+                    shared.fence(store, &error.to_string());
+                }
+                Poll::Ready(Ok(())) if !self.frees[at].marked && store.discards_soon() => {
+                    let done = &mut self.frees[at];
+                    let header = block_header_region(store.sector);
+                    let offset = store.offset(shared, done.block) + header;
+                    done.completion = store.device.discard(offset, shared.block_size - header);
+                    done.marked = true;
+                    shared.counters.discards.add(1);
+                }
+                // A device that cannot discard has lost nothing by it.
+                Poll::Ready(_) => store.freed(shared, self.frees.swap_remove(at).block),
+            }
         }
     }
 
-    /// Plans everything that block number `at` (the closing ones, then the open one) is ready for.
-    fn plan(shared: &Shared, stream: &mut Stream, at: usize, steps: &mut Vec<Planned>) {
+    /// Plans everything that block number `at` (the closing ones, then the open ones) is ready for.
+    fn plan(shared: &Shared, streams: &mut Streams, at: usize, steps: &mut Vec<Planned>) {
         loop {
-            let recent = &stream.recent;
-            let closing = stream.closing.len();
+            let recent = &streams.recent;
+            let closing = streams.closing.len();
             let filling = match at < closing {
-                true => &mut stream.closing[at],
-                false => match &mut stream.open {
+                true => &mut streams.closing[at],
+                false => match &mut streams.open[at - closing] {
                     Some(open) => open,
                     None => return,
                 },
@@ -126,7 +188,8 @@ impl Flusher {
             let region = Arc::clone(filling.image.region());
             steps.push(Planned { step, number, sequence, region });
             if begins {
-                Store::link(stream, number, sequence);
+                // Only now, so that its own header does not name it.
+                streams.note(number, sequence, LinkState::Opened);
             }
         }
     }
@@ -168,57 +231,73 @@ impl Flusher {
     }
 
     fn completed(shared: &Shared, store: &Store, done: &InFlight) {
-        let mut guard = store.stream.lock();
-        let stream = &mut *guard;
-        let closing = stream.closing.iter_mut().chain(&mut stream.open);
-        let mut found = closing.filter(|filling| filling.sequence == done.sequence);
-        let filling = found.next().expect("a block stays until its footer is written");
+        if let What::Footer = done.what {
+            return Self::sealed(shared, store, done.sequence);
+        }
+        let mut streams = store.streams.lock();
+        let mut found = streams.fillings_mut();
+        let filling = found.find(|filling| filling.sequence == done.sequence);
+        let filling = filling.expect("a block stays until its footer is written");
         let durable = match done.what {
             What::Write { end, durable } => filling.write_done(end, durable),
-            What::Sync => Some(filling.sync_done()),
-            What::Footer => {
-                drop(guard);
-                return Self::sealed(shared, store, done.sequence);
-            }
+            What::Sync | What::Footer => Some(filling.sync_done()),
         };
         let Some(end) = durable else { return };
         let first = !filling.partly_durable();
         filling.durable_to(end);
-        let (block, image) = (filling.block, Arc::clone(&filling.image));
+        let (number, image) = (filling.number, Arc::clone(&filling.image));
+        drop(found);
         if first {
-            shared.blocks.get(block).prior_life_overwritten();
-            stream.note(done.sequence, LinkState::Partly);
+            streams.note(number, done.sequence, LinkState::Partly);
         }
-        store.refresh_low(stream);
-        drop(guard);
+        store.refresh_low(&streams);
+        drop(streams);
         image.advance_synced(end).into_iter().for_each(Waker::wake);
-        shared.free_emptied();
+        store.tell_others_of_low(shared);
     }
 
     fn sealed(shared: &Shared, store: &Store, sequence: u64) {
-        let mut stream = store.stream.lock();
-        let at = stream.closing.iter().position(|filling| filling.sequence == sequence);
+        let mut streams = store.streams.lock();
+        let at = streams.closing.iter().position(|filling| filling.sequence == sequence);
         let filling =
-            stream.closing.remove(at.expect("only closed blocks get a footer")).expect("found");
-        stream.note(sequence, LinkState::Sealed);
-        store.refresh_low(&stream);
-        drop(stream);
+            streams.closing.remove(at.expect("only closed blocks get a footer")).expect("found");
+        streams.note(filling.number, sequence, LinkState::Sealed);
+        store.refresh_low(&streams);
+        drop(streams);
         let block = shared.blocks.get(filling.block);
-        let (floor, max) = filling.versions();
-        block.close(floor, max);
+        block.close(&filling.contents(shared.clock.now_ms()));
         block.set_state(BlockState::Sealed);
         shared.cache_image(filling.block, sequence);
         if block.in_use() == 0 && block.transition(BlockState::Sealed, BlockState::Emptied) {
             store.emptied(shared, filling.block);
         }
-        shared.free_emptied();
         store.room.wake_all();
     }
 
     /// Whether nothing is on its way.
     pub(crate) fn is_idle(&self) -> bool {
-        self.operations.is_empty()
+        self.operations.is_empty() && self.frees.is_empty()
     }
+}
+
+/// Begins to say on the device, durably, that a block is free.
+fn mark_free(shared: &Shared, store: &Store, block: u32) -> Completion<()> {
+    let state = shared.blocks.get(block);
+    let mut bytes = vec![0; block_header_region(store.sector) as usize];
+    let header = BlockHeader {
+        device: store.superblock.device(),
+        block: block - store.first_block,
+        kind: BlockKind::Freed,
+        stream: state.stream().0,
+        sequence: state.sequence(),
+        birth: state.birth(),
+        links: Vec::new(),
+        records_hint: shared.records_hint.load(SeqCst),
+    };
+    header.encode(&mut bytes);
+    shared.counters.bytes_flushed.add(bytes.len() as u64);
+    let offset = store.offset(shared, block);
+    store.device.write(&Region::from_bytes(&bytes), 0, bytes.len(), offset, true)
 }
 
 /// Runs the flusher of device number `store` on this thread until `stop` is set and everything issued has completed.
@@ -229,11 +308,11 @@ pub(crate) fn run(shared: &Arc<Shared>, store: usize, kind: IoKind, stop: &Atomi
     }
     let device = &shared.stores[store];
     let waker = reactor::waker();
-    device.set_flusher(waker.clone());
-    let mut flusher = Flusher::new(store);
+    device.flusher.listen(waker.clone());
+    let mut flusher = Flusher::new(store, HURRY_PAUSE);
     let mut registered = Registered::default();
     loop {
-        device.take_kick();
+        device.flusher.take();
         registered.add_new(shared);
         let deadline = flusher.turn(shared, &waker);
         if stop.load(SeqCst)

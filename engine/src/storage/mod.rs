@@ -1,25 +1,32 @@
 //! Records on their devices: where they go, how they get there, how they are read back and found again.
 //!
-//! A write is appended to the open block of a device's stream, in RAM (`store`, `filling`, `image`); the device's `flusher` brings
+//! A write is appended to the open block of one of a device's `streams`, in RAM (`append`, `filling`, `image`); the device's `flusher` brings
 //! it to flash; the block is sealed with a footer and stays in RAM for a while as post-write cache. A read takes the record from
-//! RAM if its block is there, else with one device read (`read`). `blocks` knows what is live where. `open`, `recover`
-//! and `checkpoint` bring a namespace back after a stop or a crash.
+//! RAM if its block is there, else with one device read (`read`). `blocks` knows what is live where, `space` which blocks are free, `victims` which
+//! to reclaim, `survey` what lies in one. `open`, `recover` and `checkpoint` bring a namespace back after a stop or a crash.
 //!
 //! Storage sees digests and locations, never a key, and does not know the index: `namespace` joins the two.
 
+pub(crate) mod append;
 pub(crate) mod blocks;
 pub(crate) mod checkpoint;
+pub(crate) mod due;
 mod filling;
 pub(crate) mod flusher;
 pub(crate) mod image;
 pub mod inspect;
+mod kick;
 pub(crate) mod open;
 pub mod prepare;
 pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod signature;
+pub(crate) mod space;
 pub(crate) mod store;
+pub(crate) mod streams;
 pub(crate) mod superblock;
+pub(crate) mod survey;
+pub(crate) mod victims;
 mod wait;
 mod walk;
 
@@ -37,21 +44,22 @@ use parking_lot::Mutex;
 pub(crate) use filling::Appending;
 
 use self::{
-    blocks::BlockTable,
+    blocks::{BlockTable, cost},
     image::{Image, ImagePool},
     read::SharedReads,
     store::Store,
+    streams::STREAMS,
 };
 use crate::{
     counter::Counter,
     error::Error,
-    format::{MARK_BYTES, block_header_region, footer_bytes},
+    format::{FooterSize, MARK_BYTES, block_header_region},
     model::{Digest, Location, SizeClass, Version},
     time::Clock,
 };
 
-/// Write buffers beyond the post-write cache, for each device: one open, the others on their way to the device.
-const WRITE_BUFFERS: usize = 8;
+/// Write buffers beyond the post-write cache, for each device: one open in each stream, the others on their way to the device.
+const WRITE_BUFFERS: usize = STREAMS + 8;
 
 /// Everything of a namespace's storage, shared by writers, readers and flushers.
 #[derive(Debug)]
@@ -86,6 +94,13 @@ pub(crate) struct Counters {
     pub(crate) shared_reads: Counter,
     pub(crate) flushes: Counter,
     pub(crate) bytes_flushed: Counter,
+    /// Bytes of records that users wrote, as they lie on the device.
+    pub(crate) bytes_written: Counter,
+    pub(crate) discards: Counter,
+    /// Blocks that the defragmenter went through, and what it moved out of them.
+    pub(crate) reclaimed: Counter,
+    pub(crate) records_moved: Counter,
+    pub(crate) bytes_moved: Counter,
     pub(crate) damaged: Counter,
 }
 
@@ -128,7 +143,8 @@ impl Shared {
     pub(crate) fn largest_record(&self) -> u64 {
         let fits = |store: &Store| {
             let sector = store.sector;
-            let overhead = block_header_region(sector) + footer_bytes(1, sector);
+            let overhead =
+                block_header_region(sector) + FooterSize::new().bytes_with_another(sector);
             let room = self.block_size - overhead - MARK_BYTES as u64;
             // The size class rounds up, so the largest class that fits counts.
             let class = SizeClass::for_bytes(room.min(SizeClass::MAX_BYTES));
@@ -159,6 +175,11 @@ impl Shared {
         Version { epoch: self.epoch.load(SeqCst), sequence: self.sequence.fetch_add(1, SeqCst) + 1 }
     }
 
+    /// A version of its own, for what is no record.
+    pub(crate) fn take_version(&self) -> Version {
+        self.next_version()
+    }
+
     /// The last version given, or a later one.
     pub(crate) fn version_now(&self) -> Version {
         Version { epoch: self.epoch.load(SeqCst), sequence: self.sequence.load(SeqCst) }
@@ -178,9 +199,9 @@ impl Shared {
     /// Closes all open blocks at one version, the cut: every record in an older block is below it, every later one above and in a block born at
     /// or after it. `begin` makes the cut count while nothing is appended, so that no writer can build on a record that it cuts off.
     pub(crate) fn cut(&self, begin: impl FnOnce(Version)) -> Version {
-        let mut streams: Vec<_> = self.stores.iter().map(|store| store.stream.lock()).collect();
-        for (store, stream) in self.stores.iter().zip(&mut streams) {
-            store.close_open(stream);
+        let mut streams: Vec<_> = self.stores.iter().map(|store| store.streams.lock()).collect();
+        for (store, streams) in self.stores.iter().zip(&mut streams) {
+            store.close_open(streams);
         }
         let cut = self.next_version();
         begin(cut);
@@ -196,36 +217,68 @@ impl Shared {
         self.max_used_pct.store(percent.clamp(1, 100), SeqCst);
     }
 
-    /// Counts a live record out: the newer version at `by`, a truncation or nothing at all took its place.
+    /// Counts a record in that was just put into a block of `store`.
+    fn count_in(&self, store: &Store, block: u32, size: SizeClass, tombstone: bool) {
+        self.blocks.get(block).add(size, tombstone);
+        store.space.used(u64::from(cost(size, tombstone)));
+    }
+
+    /// Counts a live record out that was killed at version sequence `at`: the newer version at `by`, the same version moved there, or
+    /// a truncation took its place.
     pub(crate) fn kill(
         &self,
         location: Location,
         size: SizeClass,
         tombstone: bool,
+        at: u64,
         by: Option<Location>,
     ) {
         let Some((block, _)) = self.blocks.locate(location) else { return };
         let by = by.and_then(|by| self.blocks.locate(by));
-        if by.is_some_and(|(by, _)| {
-            self.store_of(by).first_block != self.store_of(block).first_block
-        }) {
+        let store = self.store_of(block);
+        if by.is_some_and(|(by, _)| self.store_of(by).first_block != store.first_block) {
             self.blocks.get(block).crossed();
         }
-        if self.blocks.get(block).kill(size, tombstone) {
-            self.store_of(block).emptied(self, block);
+        if self.blocks.get(block).kill(size, tombstone, at) {
+            store.emptied(self, block);
         }
+        store.died(cost(size, tombstone));
     }
 
-    /// Frees emptied blocks whose successors are durable, on all devices.
-    fn free_emptied(&self) {
-        for store in &self.stores {
-            if store.has_emptied() && store.free_emptied(self) {
-                store.room.wake_all();
-            }
+    /// Counts an expired record out that nothing needs to guard.
+    pub(crate) fn expire(&self, location: Location, size: SizeClass) {
+        let Some((block, _)) = self.blocks.locate(location) else { return };
+        let store = self.store_of(block);
+        if self.blocks.get(block).expire(size) {
+            store.emptied(self, block);
         }
+        store.died(cost(size, false));
     }
 
-    /// The lowest version sequence on any device that may be lost with power.
+    /// Counts an expired record of this version as the tombstone that it stands for from now on.
+    pub(crate) fn demote(&self, location: Location, size: SizeClass, version: Version) {
+        let Some((block, _)) = self.blocks.locate(location) else { return };
+        self.blocks.get(block).demote(size, version);
+        self.store_of(block).died(cost(size, false) - cost(size, true));
+    }
+
+    /// How many versions ago the record at `location` was written, about.
+    pub(crate) fn age(&self, location: Location) -> Option<u64> {
+        let (block, _) = self.blocks.locate(location)?;
+        Some(self.version_now().sequence.saturating_sub(self.blocks.get(block).written()))
+    }
+
+    /// What all live records cost, in bytes.
+    pub(crate) fn in_use(&self) -> u64 {
+        self.stores.iter().map(Store::in_use).sum()
+    }
+
+    /// Bytes that all devices have room for, records and their share of footers.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.stores.iter().map(|store| store.capacity(self)).sum()
+    }
+
+    /// The lowest ticket of an append to any device that may be lost with power.
     fn low(&self) -> u64 {
         self.stores.iter().map(Store::low).min().unwrap_or(u64::MAX)
     }

@@ -16,12 +16,12 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Shared, blocks::BlockState, store::Store, walk::Walk};
+use super::{Shared, blocks::BlockState, filling::contents, store::Store, walk::Walk};
 use crate::{
     device::{AlignedBuf, Completion, IoKind, IoResult, Region, reactor},
     format::{
         BlockHeader, BlockKind, Footer, FooterEntry, LinkState, PlaceSeed, Walked,
-        block_header_region, checkpoint::BlockStateImage, footer_bytes, walk_at,
+        block_header_region, checkpoint::BlockStateImage, walk_at,
     },
     model::Version,
 };
@@ -75,14 +75,6 @@ pub(crate) struct Tally {
     pub(crate) torn: AtomicU64,
     done: AtomicU64,
     damage: Mutex<Damage>,
-    suspects: Mutex<Vec<Suspect>>,
-}
-
-/// A block that looks damaged.
-#[derive(Debug)]
-struct Suspect {
-    block: u32,
-    what: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -115,6 +107,7 @@ struct Head {
     status: HeadStatus,
     sequence: u64,
     birth: Version,
+    stream: u8,
     records_hint: u64,
     unreadable: bool,
     /// The latest that another block's links say of this one.
@@ -151,25 +144,7 @@ impl Recovery<'_> {
         self.tally.done.store(0, SeqCst);
         let next = AtomicUsize::new(0);
         self.on_threads(|| self.read_data_blocks(&heads, &data, &next))?;
-        self.judge_suspects(&heads);
         Ok(())
-    }
-
-    /// What looks like damage may be the beginning of a new life: when a freed block is written anew and the power goes, parts of the old life
-    /// are overwritten and its header may still stand. Such a block has no live record left, and is not the one opened last.
-    fn judge_suspects(&self, heads: &[Head]) {
-        for Suspect { block, what } in self.tally.suspects.lock().drain(..) {
-            let store = self.shared.store_of(block);
-            let blocks = &heads[store.first_block as usize..][..store.block_count as usize];
-            let newest = blocks.iter().map(|head| head.sequence).max();
-            if self.shared.blocks.get(block).live() > 0
-                || newest == Some(heads[block as usize].sequence)
-            {
-                what.iter().for_each(|what| self.damage(block, what));
-            } else {
-                self.tally.torn.fetch_add(what.len() as u64, SeqCst);
-            }
-        }
     }
 
     /// A block that cannot be read is damage; a device of which most cannot be read is no device to start with.
@@ -299,6 +274,7 @@ impl Recovery<'_> {
             BlockKind::Index | BlockKind::Freed => HeadStatus::Other,
         };
         (head.sequence, head.birth) = (header.sequence, header.birth);
+        head.stream = header.stream;
         head.records_hint = header.records_hint;
         for link in header.links {
             let linked = store.first_block + link.block;
@@ -382,16 +358,16 @@ impl Recovery<'_> {
         let footer = match measured {
             Some((length, _)) if length > self.shared.block_size as usize => None,
             Some((length, _)) if length <= tail.len() => {
-                Footer::decode(&tail[tail.len() - length..])
+                Footer::decode(&tail[tail.len() - length..], self.shared.block_size)
             }
             Some((length, _)) => reactor::block_on(self.read_tail(block, length))
                 .ok()
-                .and_then(|tail| Footer::decode(&tail)),
+                .and_then(|tail| Footer::decode(&tail, self.shared.block_size)),
             None => None,
         };
         match footer {
             Some(footer) if head.status == HeadStatus::Data && footer.sequence == head.sequence => {
-                self.take_records(block, head.birth, head.sequence, &footer.entries);
+                self.take_records(block, head, head.sequence, &footer.entries);
                 measured.map(|(length, _)| length)
             }
             footer => {
@@ -423,19 +399,16 @@ impl Recovery<'_> {
         let seed = PlaceSeed::new(store.seed, head.sequence);
         let walk = Walk::run(bytes, seed, store.sector, |set| store.set_hash(set));
         if sealed {
-            let mut what =
-                vec!["the footer is damaged; its records were found one by one".to_owned()];
-            what.extend(walk.holes.iter().map(hole));
-            self.tally.suspects.lock().push(Suspect { block, what });
-            self.take_records(block, head.birth, head.sequence, &walk.entries_with_damaged());
+            self.damage(block, "the footer is damaged; its records were found one by one");
+            walk.holes.iter().for_each(|place| self.damage(block, &hole(place)));
+            self.take_records(block, head, head.sequence, &walk.entries_with_damaged());
             return;
         }
         self.tally.open_blocks.fetch_add(1, SeqCst);
         let verdict = walk.judge(bytes, seed);
         self.tally.torn.fetch_add(verdict.torn, SeqCst);
-        let what = verdict.damaged.iter().map(hole).collect();
-        self.tally.suspects.lock().push(Suspect { block, what });
-        self.take_records(block, head.birth, head.sequence, &verdict.entries);
+        verdict.damaged.iter().for_each(|place| self.damage(block, &hole(place)));
+        self.take_records(block, head, head.sequence, &verdict.entries);
         self.seal(store, block, head.sequence, verdict.entries);
     }
 
@@ -448,7 +421,7 @@ impl Recovery<'_> {
             && self.footer_fits(store, &footer, bytes)
         {
             self.damage(block, "the header is damaged; the footer took its place");
-            self.take_records(block, Version::ZERO, footer.sequence, &footer.entries);
+            self.take_records(block, &Head::default(), footer.sequence, &footer.entries);
             return;
         }
         if let Some(sequence) = linked {
@@ -458,7 +431,7 @@ impl Recovery<'_> {
             if walk.records > 0 {
                 self.damage(block, "the header is damaged; its records were found one by one");
                 walk.holes.iter().for_each(|place| self.damage(block, &hole(place)));
-                self.take_records(block, Version::ZERO, sequence, &walk.entries_with_damaged());
+                self.take_records(block, &Head::default(), sequence, &walk.entries_with_damaged());
                 return;
             }
         }
@@ -474,12 +447,24 @@ impl Recovery<'_> {
         })
     }
 
-    fn take_records(&self, block: u32, birth: Version, sequence: u64, entries: &[FooterEntry]) {
-        let versions = entries.iter().map(|entry| entry.version);
-        let floor = versions.clone().min().unwrap_or(birth);
-        let floor = if birth == Version::ZERO { floor } else { floor.min(birth) };
-        let max = versions.max().unwrap_or(birth);
-        let state = BlockStateImage { sequence, birth, floor, max, ..BlockStateImage::default() };
+    fn take_records(&self, block: u32, head: &Head, sequence: u64, entries: &[FooterEntry]) {
+        let birth = head.birth;
+        let first = entries.first().map_or(birth, |entry| entry.version);
+        let known = if birth == Version::ZERO { first } else { birth };
+        let contents = contents(entries, known, self.shared.clock.now_ms());
+        let (floor, max) = (contents.floor, contents.max.max(birth));
+        let state = BlockStateImage {
+            sequence,
+            birth,
+            floor,
+            max,
+            written: contents.written,
+            first_kill: u64::MAX,
+            guard: contents.guard,
+            due: contents.due,
+            stream: head.stream,
+            ..BlockStateImage::default()
+        };
         // Open for now: a block must not be freed while records may still turn out to be live in it.
         self.shared.blocks.get(block).restore(&state, BlockState::Open);
         self.shared.go_on_behind(max);
@@ -493,7 +478,6 @@ impl Recovery<'_> {
         if entries.is_empty() {
             return;
         }
-        let length = footer_bytes(entries.len(), store.sector) as usize;
         let data_end = entries.last().map_or(0, |e| e.offset + e.size.bytes() as u32);
         let footer = Footer {
             device: store.superblock.device(),
@@ -502,8 +486,8 @@ impl Recovery<'_> {
             data_end,
             entries,
         };
-        let mut bytes = vec![0; length];
-        footer.encode(&mut bytes);
+        let bytes = footer.encode(store.sector);
+        let length = bytes.len();
         let offset = self.offset(store, block) + self.shared.block_size - length as u64;
         let write = store.device.write(&Region::from_bytes(&bytes), 0, length, offset, true);
         if let Err(error) = reactor::block_on(write) {
@@ -515,33 +499,4 @@ impl Recovery<'_> {
 
 fn hole((start, end): &(u32, u32)) -> String {
     format!("bytes {start} to {end} hold no sound record, and should")
-}
-
-/// The records of a sealed block, as its footer says, or as a walk finds them when the footer is damaged; and whether they are surely all.
-pub(crate) fn read_entries(shared: &Shared, block: u32) -> IoResult<(Vec<FooterEntry>, bool)> {
-    let store = shared.store_of(block);
-    let (device, number) = (store.superblock.device(), block - store.first_block);
-    let sequence = shared.blocks.get(block).sequence();
-    let read_tail = |len: u64| -> IoResult<AlignedBuf> {
-        let offset = u64::from(number + 1) * shared.block_size - len;
-        reactor::block_on(store.device.read(AlignedBuf::new(len as usize), len as usize, offset))
-    };
-    let guess = (shared.block_size / 16).max(u64::from(store.sector));
-    let tail = read_tail(guess)?;
-    let footer = match Footer::measure(&tail[..guess as usize], &device, number) {
-        Some((length, found)) if found == sequence && length as u64 <= shared.block_size => {
-            let length = length as u64;
-            let tail = if length > guess { read_tail(length)? } else { tail };
-            let end = length.max(guess) as usize;
-            Footer::decode(&tail[end - length as usize..end])
-        }
-        _ => None,
-    };
-    if let Some(footer) = footer {
-        return Ok((footer.entries, true));
-    }
-    let block = read_tail(shared.block_size)?;
-    let seed = PlaceSeed::new(store.seed, sequence);
-    let walk = Walk::run(&block, seed, store.sector, |set| store.set_hash(set));
-    Ok((walk.entries_with_damaged(), walk.holes.is_empty()))
 }

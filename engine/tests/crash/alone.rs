@@ -24,7 +24,12 @@ impl Run {
     pub fn alone(&mut self, step: Step, rng: &mut Rng) -> Result<(), String> {
         match step {
             Step::Key { .. } => unreachable!("runs beside others"),
-            Step::Housekeep => drop(self.namespace.housekeep(0..4096)),
+            Step::Housekeep => {
+                // It waits for what it reads, and nobody would step the devices.
+                self.rig.set_stepped(false);
+                self.namespace.housekeep();
+                self.rig.set_stepped(self.profile.stepped && !self.rig.is_off());
+            }
             Step::Wait(ms) => self.clock.advance(ms),
             Step::Settle => self.settle(),
             Step::Truncate(set) => self.truncate(set)?,
@@ -39,9 +44,13 @@ impl Run {
     }
 
     fn settle(&mut self) {
-        self.clock.advance(2 * config(&self.profile).flush_max.as_millis() as u64);
+        let step = config(&self.profile).flush_max.as_millis() as u64;
+        self.clock.advance(2 * step);
         self.rig.set_stepped(false);
-        while self.namespace.drive() && !self.rig.is_off() {}
+        while self.namespace.drive() && !self.rig.is_off() {
+            // What the defragmenter moves meanwhile has to be flushed too.
+            self.clock.advance(step);
+        }
         if !self.rig.is_off() {
             self.model.all_durable();
             self.rig.set_stepped(self.profile.stepped);

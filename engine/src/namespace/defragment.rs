@@ -1,0 +1,461 @@
+//! The defragmenter of one device: moves what lives out of blocks where much is dead, so that they become free.
+//!
+//! A step machine, as the flusher: `turn` goes on as far as it can and says what it waits for. A thread with a ring of its own calls it in a
+//! loop; a simulator calls it by hand.
+//!
+//! 1. While free blocks are short, the best victims are chosen (`storage::victims`) and their footers read, one ahead of the other.
+//! 2. Of the records that the index still places in the block, the bytes are read.
+//! 3. Each is verified and appended anew, with its version, under its index slot, if the slot still has it there. Expired records and
+//!    tombstones go if they guard nothing any more; else a tombstone is what is moved.
+//! 4. When nothing is left the block is emptied, and free once the copies are durable: that is the flusher's.
+//!
+//! A crash between any two steps leaves a record in both blocks or in one of them, never in none. A damaged record is not moved: its block is
+//! pinned and stays as it is.
+//!
+//! It is throttled by nothing but the free blocks: it works while they are fewer than the mark at which it starts, a block at a time, so as
+//! fast as they are taken. While writers need not wait it keeps to one block in flight.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use super::{Namespace, guard::Guarding, lying::Lying};
+use crate::{
+    device::{IoKind, IoResult, reactor},
+    format::{FooterEntry, PlaceSeed, RecordBuilder, RecordView},
+    index::{CoarseExpiry, Entry, Slot},
+    model::NEVER,
+    storage::{
+        Appending,
+        append::Append,
+        blocks::BlockState,
+        space::Claim,
+        store::Store,
+        survey::{self, Pieces},
+        victims,
+    },
+};
+
+/// Blocks being read while another is moved, when writers are about to wait.
+const AHEAD_PRESSED: usize = 3;
+/// Records moved in one turn.
+const MOVES_PER_TURN: usize = 128;
+/// How many index entries are asked for ahead.
+const PREFETCH_AHEAD: usize = 8;
+/// One of so many victims is the block in which something has been dead for longest, so that the horizon moves.
+const OLDEST_OF: u32 = 24;
+/// Victims without a free block more, for each block of the device, until nothing is to be won.
+const FRUITLESS: u32 = 2;
+
+type Reading<T> = Pin<Box<dyn Future<Output = IoResult<T>> + Send>>;
+
+/// The defragmenter of one device.
+pub(super) struct Defragmenter {
+    store: usize,
+    chosen: VecDeque<u32>,
+    /// Victims being read or moved, the first one first.
+    ahead: VecDeque<Victim>,
+    builder: RecordBuilder,
+    victims: u32,
+    /// What the device had in use when it last had more free blocks than ever before with so much in use, how many these were, and victims since.
+    progress: (u64, u32, u32),
+    guarding: Guarding,
+}
+
+struct Victim {
+    block: u32,
+    sequence: u64,
+    stage: Stage,
+}
+
+enum Stage {
+    Entries(Reading<(Vec<FooterEntry>, bool)>),
+    Records(Vec<FooterEntry>, Reading<Pieces>),
+    /// Being moved; the number says how far.
+    Moving(Vec<FooterEntry>, Pieces, usize),
+}
+
+/// What a turn came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Something was done: call again.
+    Worked,
+    /// It waits for a read or for room, and its waker will be called.
+    Waits,
+    /// There is nothing to do.
+    Idle,
+}
+
+/// What became of one record.
+enum Moved {
+    Done,
+    /// No room just now.
+    NoRoom,
+    /// The namespace or the device takes no more.
+    Over,
+}
+
+impl Defragmenter {
+    /// The defragmenter of device number `store`.
+    pub(super) fn new(store: usize) -> Self {
+        Self {
+            store,
+            chosen: VecDeque::new(),
+            ahead: VecDeque::new(),
+            builder: RecordBuilder::default(),
+            victims: 0,
+            progress: (0, 0, 0),
+            guarding: Guarding::default(),
+        }
+    }
+
+    /// Goes on as far as it can without waiting.
+    pub(super) fn turn(&mut self, namespace: &Namespace, waker: &Waker) -> Turn {
+        let store = &namespace.shared.stores[self.store];
+        if store.failure().is_some() {
+            return Turn::Idle;
+        }
+        self.take_victims(namespace, store);
+        let mut context = Context::from_waker(waker);
+        let mut worked = false;
+        for victim in &mut self.ahead {
+            worked |= victim.read_on(namespace, &mut context);
+        }
+        let Some(first) = self.ahead.front_mut() else { return Turn::Idle };
+        let Stage::Moving(entries, pieces, next) = &mut first.stage else {
+            return if worked { Turn::Worked } else { Turn::Waits };
+        };
+        let mut moving = Moving {
+            namespace,
+            store,
+            block: first.block,
+            sequence: first.sequence,
+            builder: &mut self.builder,
+            guarding: &mut self.guarding,
+        };
+        let turn = store.room.turn();
+        let end = (*next + MOVES_PER_TURN).min(entries.len());
+        while *next < end {
+            if let Some(ahead) = entries.get(*next + PREFETCH_AHEAD) {
+                namespace.index.prefetch(ahead.digest);
+            }
+            match moving.one(&entries[*next], pieces) {
+                Moved::Done => *next += 1,
+                Moved::Over => return Turn::Idle,
+                Moved::NoRoom => {
+                    let mut changed = std::pin::pin!(store.room.changed_since(turn));
+                    return match changed.as_mut().poll(&mut context) {
+                        Poll::Ready(()) => Turn::Worked,
+                        Poll::Pending => Turn::Waits,
+                    };
+                }
+            }
+        }
+        if end == entries.len() {
+            self.ahead.pop_front();
+            namespace.shared.counters.reclaimed.add(1);
+            self.check_progress(store);
+        }
+        Turn::Worked
+    }
+
+    /// Begins to read the next victims, if free blocks are wanted.
+    fn take_victims(&mut self, namespace: &Namespace, store: &Store) {
+        let ahead = if store.is_pressed() { AHEAD_PRESSED } else { 1 };
+        while self.ahead.len() < ahead && (store.is_short() || self.moves_horizon(namespace)) {
+            let Some(block) = self.next_victim(namespace, store) else { return };
+            let state = namespace.shared.blocks.get(block);
+            let sequence = state.sequence();
+            if state.state() != BlockState::Sealed || self.has(block) {
+                continue;
+            }
+            self.victims += 1;
+            let entries = Box::pin(survey::entries(Arc::clone(&namespace.shared), block));
+            self.ahead.push_back(Victim { block, sequence, stage: Stage::Entries(entries) });
+        }
+    }
+
+    /// Whether free blocks are plenty, but tombstones wait for the horizon to move.
+    fn moves_horizon(&self, namespace: &Namespace) -> bool {
+        let tombstones = namespace.counters.tombstones.get();
+        let bytes = tombstones * crate::storage::blocks::TOMBSTONE_COST;
+        bytes > namespace.shared.capacity() / TOMBSTONES_PART
+    }
+
+    fn next_victim(&mut self, namespace: &Namespace, store: &Store) -> Option<u32> {
+        if store.is_exhausted() && store.is_short() {
+            return None;
+        }
+        let wants_oldest = !store.is_short() || self.victims % OLDEST_OF == OLDEST_OF - 1;
+        if wants_oldest && namespace.counters.tombstones.get() > 0 {
+            let oldest = victims::oldest(&namespace.shared, store);
+            if let Some((_, block)) = oldest.filter(|(_, block)| !self.has(*block)) {
+                return Some(block);
+            }
+        }
+        if !store.is_short() {
+            return None;
+        }
+        if self.chosen.is_empty() {
+            store.look_again();
+            self.chosen.extend(self.choose(namespace, store));
+            if self.chosen.is_empty() && self.ahead.is_empty() && store.is_pressed() {
+                store.give_up();
+                // What has died since the first look told nobody.
+                self.chosen.extend(self.choose(namespace, store));
+                if !self.chosen.is_empty() {
+                    store.look_again();
+                }
+            }
+        }
+        self.chosen.pop_front()
+    }
+
+    fn choose(&self, namespace: &Namespace, store: &Store) -> Vec<u32> {
+        let mut blocks = victims::choose(&namespace.shared, store);
+        blocks.retain(|&block| !self.has(block));
+        blocks
+    }
+
+    fn has(&self, block: u32) -> bool {
+        self.ahead.iter().any(|victim| victim.block == block)
+    }
+
+    /// Gives up when block after block is moved and none is won, as where records are so large that they fit only where they are.
+    fn check_progress(&mut self, store: &Store) {
+        let (in_use, free) = (store.in_use(), store.free_blocks());
+        let (best_in_use, best_free, victims) = &mut self.progress;
+        if !store.is_pressed() || in_use < *best_in_use || free > *best_free {
+            (*best_in_use, *best_free, *victims) = (in_use, free, 0);
+            return;
+        }
+        *victims += 1;
+        if *victims > FRUITLESS * store.block_count {
+            *victims = 0;
+            self.chosen.clear();
+            store.give_up();
+        }
+    }
+}
+
+/// Tombstones that take up more than this part of the space are worth moving the horizon for.
+const TOMBSTONES_PART: u64 = 64;
+
+impl Victim {
+    /// Takes what has been read and asks for what is next. Returns whether anything came.
+    fn read_on(&mut self, namespace: &Namespace, context: &mut Context<'_>) -> bool {
+        match &mut self.stage {
+            Stage::Entries(reading) => {
+                let Poll::Ready(read) = reading.as_mut().poll(context) else { return false };
+                let mut entries = match read {
+                    Ok((entries, _)) => entries,
+                    Err(error) => return self.unreadable(namespace, &error),
+                };
+                let wanted = self.still_there(namespace, &mut entries);
+                let pieces = Box::pin(survey::pieces(
+                    Arc::clone(&namespace.shared),
+                    self.block,
+                    self.sequence,
+                    wanted,
+                ));
+                self.stage = Stage::Records(entries, pieces);
+                true
+            }
+            Stage::Records(entries, reading) => {
+                let Poll::Ready(read) = reading.as_mut().poll(context) else { return false };
+                let entries = std::mem::take(entries);
+                match read {
+                    Ok(pieces) => self.stage = Stage::Moving(entries, pieces, 0),
+                    Err(error) => return self.unreadable(namespace, &error),
+                }
+                true
+            }
+            Stage::Moving(..) => false,
+        }
+    }
+
+    /// Leaves the entries that the index places in the block, and says where their bytes are.
+    fn still_there(
+        &self,
+        namespace: &Namespace,
+        entries: &mut Vec<FooterEntry>,
+    ) -> Vec<std::ops::Range<u32>> {
+        let digests: Vec<_> = entries.iter().map(|entry| entry.digest).collect();
+        let mut ahead = digests.iter().skip(PREFETCH_AHEAD);
+        entries.retain(|entry| {
+            if let Some(digest) = ahead.next() {
+                namespace.index.prefetch(*digest);
+            }
+            let location = namespace.shared.blocks.location(self.block, entry.offset);
+            namespace.index.get(entry.digest).is_some_and(|found| found.location == location)
+        });
+        let range = |entry: &FooterEntry| entry.offset..entry.offset + entry.size.bytes() as u32;
+        entries.iter().map(range).collect()
+    }
+
+    /// The block cannot be read: it stays as it is.
+    fn unreadable(&mut self, namespace: &Namespace, error: &std::io::Error) -> bool {
+        let store = namespace.shared.store_of(self.block);
+        let offset = store.offset(&namespace.shared, self.block);
+        tracing::error!(device = store.device.name(), offset, %error, "a block cannot be read; it is left as it is");
+        namespace.shared.blocks.get(self.block).pin();
+        self.stage = Stage::Moving(Vec::new(), Pieces::Read(Vec::new()), 0);
+        true
+    }
+}
+
+/// Moving the records of one block.
+struct Moving<'a> {
+    namespace: &'a Namespace,
+    store: &'a Store,
+    block: u32,
+    sequence: u64,
+    builder: &'a mut RecordBuilder,
+    guarding: &'a mut Guarding,
+}
+
+impl Moving<'_> {
+    fn one(&mut self, entry: &FooterEntry, pieces: &Pieces) -> Moved {
+        let namespace = self.namespace;
+        let shared = &namespace.shared;
+        let cuts = shared.cuts();
+        let lying = Lying { footer: entry, block: self.block, sequence: self.sequence };
+        let end = entry.offset + entry.size.bytes() as u32;
+        let seed = PlaceSeed::new(self.store.seed, self.sequence);
+        let view = pieces.get(entry.offset..end).ok_or(()).and_then(|bytes| {
+            let view = RecordView::parse(bytes, seed, u64::from(entry.offset)).map_err(drop)?;
+            view.verify_body().map_err(drop)?;
+            Ok(view)
+        });
+        let Ok(view) = view else { return self.damaged(entry) };
+        if namespace.drop_cut(lying) {
+            return Moved::Done;
+        }
+        let now = shared.clock.now_ms();
+        let guards = entry.tombstone || entry.void_time.expired(now);
+        if guards && namespace.let_go(lying, self.guarding) {
+            return Moved::Done;
+        }
+        let stays_tombstone = guards && !entry.tombstone;
+        let size = match stays_tombstone {
+            true => self.builder.tombstone_of(&view),
+            false => self.builder.restore(&view),
+        };
+        let void_time = if guards { NEVER } else { entry.void_time };
+        let from = shared.blocks.get(self.block).stream();
+        let age = shared.version_now().sequence.saturating_sub(entry.version.sequence);
+        let record = Appending {
+            builder: self.builder,
+            size,
+            digest: entry.digest,
+            set_hash: entry.set_hash,
+            cuts,
+            stream: self.store.sorting.of_survivor(from, void_time, now, age),
+            version: Some(entry.version),
+            void_time,
+            generation: entry.generation,
+            tombstone: guards,
+        };
+        let mut record = Some(record);
+        let append = namespace.index.with_slot(entry.digest, |slot: &mut Slot<'_>| {
+            let old = lying.entry(shared, slot)?;
+            let record = record.take().expect("called once");
+            let append = self.store.append(shared, Claim::Reclaim, false, record);
+            if let Append::Done(appended) = &append {
+                let expiry = CoarseExpiry::new(void_time);
+                let (location, tombstone) = (appended.location, guards);
+                slot.set(Entry { location, size, expiry, tombstone, ..old });
+                namespace.moved(&old, guards, entry, appended.at, location);
+            }
+            Some(append)
+        });
+        match append {
+            None | Some(Append::Cut) => Moved::Done,
+            Some(Append::Done(_)) => {
+                shared.counters.records_moved.add(1);
+                shared.counters.bytes_moved.add(size.bytes());
+                Moved::Done
+            }
+            Some(Append::Wait(_) | Append::Full) => Moved::NoRoom,
+            Some(Append::Failed(_) | Append::Closed) => Moved::Over,
+        }
+    }
+
+    /// A record that the index names is damaged: it stays where it is, and so does its block.
+    fn damaged(&self, entry: &FooterEntry) -> Moved {
+        let shared = &self.namespace.shared;
+        let lying = Lying { footer: entry, block: self.block, sequence: self.sequence };
+        let named = self.namespace.index.with_slot(entry.digest, |slot| lying.entry(shared, slot));
+        if named.is_some() {
+            let offset = self.store.offset(shared, self.block) + u64::from(entry.offset);
+            tracing::error!(
+                device = self.store.device.name(),
+                offset,
+                "a damaged record is left as it is"
+            );
+            shared.blocks.get(self.block).pin();
+            shared.counters.damaged.add(1);
+        }
+        Moved::Done
+    }
+}
+
+impl Namespace {
+    /// Counts a record that was moved to `place` at version sequence `at`. Under its index slot.
+    fn moved(
+        &self,
+        old: &Entry,
+        became_tombstone: bool,
+        entry: &FooterEntry,
+        at: u64,
+        place: crate::model::Location,
+    ) {
+        if became_tombstone && !old.tombstone {
+            // It has expired: what is left behind needs no guard of its own.
+            self.counters.tombstones.add(1);
+            self.counters.expired.add(1);
+            self.sets.count_out(entry.set_hash);
+            self.shared.expire(old.location, old.size);
+        } else {
+            self.shared.kill(old.location, old.size, old.tombstone, at, Some(place));
+        }
+    }
+}
+
+/// Runs the defragmenter of device number `store` on this thread until `stop` is set or the namespace is gone.
+pub(super) fn run(namespace: &Weak<Namespace>, store: usize, kind: IoKind, stop: &AtomicBool) {
+    let guard = reactor::Reactor::install(kind);
+    if let Err(error) = &guard {
+        tracing::warn!(%error, "no ring for the defragmenter: it uses the thread pool");
+    }
+    let waker = reactor::waker();
+    let mut defragmenter = Defragmenter::new(store);
+    if let Some(namespace) = namespace.upgrade() {
+        namespace.shared.stores[store].defragmenter.listen(waker.clone());
+    }
+    while !stop.load(SeqCst) {
+        let Some(namespace) = namespace.upgrade() else { return };
+        namespace.shared.stores[store].defragmenter.take();
+        let turn = defragmenter.turn(&namespace, &waker);
+        // Not kept while parked: the namespace may be let go.
+        drop(namespace);
+        match turn {
+            Turn::Worked => drop(reactor::turn()),
+            Turn::Waits => reactor::park(Some(Instant::now() + LOOK_WAITING)),
+            Turn::Idle => reactor::park(Some(Instant::now() + LOOK_IDLE)),
+        }
+    }
+}
+
+/// How long the defragmenter waits without being told of anything, at most.
+const LOOK_WAITING: Duration = Duration::from_millis(100);
+/// How often it looks whether tombstones wait for the horizon.
+const LOOK_IDLE: Duration = Duration::from_secs(1);

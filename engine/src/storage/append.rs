@@ -1,0 +1,236 @@
+//! Putting records into a device's open blocks.
+//!
+//! Each stream has an open block of its own; all are under one lock, held for the copy of one record. Writers never wait for I/O here:
+//! they are told to wait for room, or that there will be none. The flusher is told what changed.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering::SeqCst},
+};
+
+use super::{
+    Shared,
+    filling::{Appending, Filling, Opening},
+    image::Image,
+    space::Claim,
+    store::Store,
+    streams::{STREAMS, StreamId},
+};
+use crate::{
+    format::{FooterEntry, LINKS, Link, LinkState},
+    model::{Location, SizeClass},
+};
+
+/// The blocks being filled and flushed.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    /// Where records are appended, by stream.
+    pub(super) open: [Option<Filling>; STREAMS],
+    /// Complete in RAM, on their way to the device; oldest first.
+    pub(super) closing: VecDeque<Filling>,
+    /// Blocks opened or sealed lately, the last one first, for the links in the next header.
+    pub(super) recent: VecDeque<Link>,
+}
+
+impl Streams {
+    /// All blocks that are not complete on the device.
+    pub(super) fn fillings(&self) -> impl Iterator<Item = &Filling> {
+        self.closing.iter().chain(self.open.iter().flatten())
+    }
+
+    /// The same, to be changed.
+    pub(super) fn fillings_mut(&mut self) -> impl Iterator<Item = &mut Filling> {
+        self.closing.iter_mut().chain(self.open.iter_mut().flatten())
+    }
+
+    /// Remembers how far a block has come. One that is sealed comes to the front: however long it was open, the next headers tell of it.
+    pub(super) fn note(&mut self, block: u32, sequence: u64, state: LinkState) {
+        let at = self.recent.iter().position(|link| link.sequence == sequence);
+        if state == LinkState::Partly {
+            if let Some(link) = at.and_then(|at| self.recent.get_mut(at)) {
+                link.state = link.state.max(state);
+            }
+            return;
+        }
+        if let Some(at) = at {
+            self.recent.remove(at);
+        }
+        if self.recent.len() == LINKS {
+            // What is still being written is told of as long as it can be.
+            let sealed = self.recent.iter().rposition(|link| link.state == LinkState::Sealed);
+            self.recent.remove(sealed.unwrap_or(LINKS - 1));
+        }
+        self.recent.push_front(Link { block, sequence, state });
+    }
+}
+
+/// Where a record was put.
+#[derive(Debug)]
+pub(crate) struct Appended {
+    pub(crate) location: Location,
+    /// The block it is in, to wait for its durability, and where it ends there.
+    pub(crate) image: Arc<Image>,
+    pub(crate) end: u32,
+    /// The version sequence at which it was put there.
+    pub(crate) at: u64,
+}
+
+/// What came of an append.
+#[derive(Debug)]
+pub(crate) enum Append {
+    Done(Appended),
+    /// No room just now: wait until something changed since this turn of [`Store::room`].
+    Wait(u64),
+    /// No room, and waiting cannot help.
+    Full,
+    /// The device is fenced, for this reason.
+    Failed(Box<str>),
+    /// The namespace is being closed.
+    Closed,
+    /// A truncation has begun since the writer looked: what it saw may be gone.
+    Cut,
+}
+
+impl Store {
+    /// Puts a record into its stream's open block. Versions are given here, under the lock, so that they grow along the stream.
+    pub(crate) fn append(
+        &self,
+        shared: &Shared,
+        claim: Claim,
+        durable: bool,
+        record: Appending<'_>,
+    ) -> Append {
+        let turn = self.room.turn();
+        let mut streams = self.streams.lock();
+        if let Some(cause) = self.failure() {
+            return Append::Failed(cause.into());
+        }
+        if self.is_closed() {
+            return Append::Closed;
+        }
+        if record.cuts != shared.cuts() {
+            return Append::Cut;
+        }
+        if claim == Claim::Ordinary && self.space.in_use() >= self.limit(shared) {
+            return Append::Full;
+        }
+        let mut stream = record.stream;
+        let fits = |streams: &Streams, stream: StreamId, size: SizeClass| {
+            streams.open[stream.index()].as_ref().is_some_and(|open| open.fits(size))
+        };
+        if !fits(&streams, stream, record.size) {
+            if self.space.may_open(claim) {
+                if !self.open_next(shared, &mut streams, stream) {
+                    return Append::Wait(turn);
+                }
+            } else if let Some(other) = (0..STREAMS as u8)
+                .map(StreamId)
+                .find(|&other| claim == Claim::Reclaim && fits(&streams, other, record.size))
+            {
+                // The last block that is left must hold whatever has to leave another.
+                stream = other;
+            } else {
+                return self.no_room(shared, &streams, claim, turn);
+            }
+        }
+        let open = streams.open[stream.index()].as_mut().expect("a block is open");
+        let begins_to_wait = open.waiting_since().is_none();
+        let ticket = shared.next_version();
+        let (size, tombstone) = (record.size, record.tombstone);
+        let offset = open.append(record, ticket, shared.clock.monotonic());
+        shared.count_in(self, open.block, size, tombstone);
+        self.low.fetch_min(ticket.sequence, SeqCst);
+        let end = offset + size.bytes() as u32;
+        if durable {
+            open.image.want(end);
+            open.want_all();
+        }
+        let appended = Appended {
+            location: shared.blocks.location(open.block, offset),
+            image: Arc::clone(&open.image),
+            end,
+            at: ticket.sequence,
+        };
+        let kick = durable || begins_to_wait || open.has_full_unit(shared.flush_size);
+        drop(streams);
+        if kick {
+            self.flusher.kick();
+        }
+        Append::Done(appended)
+    }
+
+    /// What a write without room is told.
+    fn no_room(&self, shared: &Shared, streams: &Streams, claim: Claim, turn: u64) -> Append {
+        if self.space.may_open(claim) {
+            // A block has become free meanwhile.
+            return Append::Wait(turn);
+        }
+        // Blocks that are empty already become free once what emptied them is durable: worth waiting for, and worth a hurry. What a failed
+        // device has not made durable, it never will.
+        let any_failed = shared.stores.iter().any(|store| store.failure().is_some());
+        let comes_free = |block: u32| !(any_failed && shared.blocks.get(block).is_crossed());
+        // So does a block on its way to the device in which nothing is live.
+        let dies_closing = streams.closing.iter().any(|f| shared.blocks.get(f.block).in_use() == 0);
+        if dies_closing || self.space.will_grow(comes_free) {
+            shared.stores.iter().for_each(Store::hurry);
+        } else if self.is_exhausted() && claim != Claim::Reclaim {
+            return Append::Full;
+        }
+        if claim != Claim::Reclaim {
+            self.defragmenter.kick();
+        }
+        Append::Wait(turn)
+    }
+
+    /// Closes the stream's open block and opens a free one; false when no image is free.
+    fn open_next(&self, shared: &Shared, streams: &mut Streams, stream: StreamId) -> bool {
+        // Images come back when a closing block is sealed. With none on its way, only readers hold them, and waiting for those could
+        // last: then one more is made.
+        let nothing_comes_back = streams.closing.is_empty();
+        let Some(image) = shared.take_image(nothing_comes_back) else { return false };
+        // Blocks are taken under the streams' lock only, so the one that the caller saw is still there.
+        let block = self.take_free_block().expect("the caller saw a free block");
+        if let Some(mut full) = streams.open[stream.index()].take() {
+            full.close();
+            streams.closing.push_back(full);
+        }
+        let sequence = self.take_sequence();
+        let birth = shared.version_now();
+        shared.blocks.get(block).open(sequence, birth, stream, &image);
+        let opening = Opening {
+            block,
+            number: block - self.first_block,
+            sequence,
+            birth,
+            stream,
+            device: self.superblock.device(),
+            device_seed: self.seed,
+            sector: self.sector,
+            size: shared.block_size as u32,
+        };
+        streams.open[stream.index()] = Some(Filling::new(opening, image));
+        if self.is_short() {
+            self.defragmenter.kick();
+        }
+        true
+    }
+
+    /// The open blocks in which records expired before `limit_ms`, with their sequence and their records; each record once.
+    pub(crate) fn open_due(&self, limit_ms: u64) -> Vec<(u32, u64, Vec<FooterEntry>)> {
+        let mut streams = self.streams.lock();
+        let open = streams.open.iter_mut().flatten();
+        open.filter_map(|open| Some((open.block, open.sequence, open.take_due(limit_ms)?)))
+            .collect()
+    }
+
+    /// Closes all open blocks: later records go to others, born later.
+    pub(super) fn close_open(&self, streams: &mut Streams) {
+        for open in &mut streams.open {
+            if let Some(mut full) = open.take_if(|open| open.has_records()) {
+                full.close();
+                streams.closing.push_back(full);
+            }
+        }
+        self.flusher.kick();
+    }
+}

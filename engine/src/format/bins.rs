@@ -15,6 +15,7 @@
 //!
 //! Reading borrows from the encoded bytes and never trusts them: whatever does not fit is [`Malformed`], never a panic.
 
+use super::wire::{put_varint, take_varint, unzigzag, zigzag};
 use crate::model::{InvalidValue, Value, check_bin_name, limits};
 
 /// The encoded bytes do not follow the grammar.
@@ -156,7 +157,7 @@ fn take_value<'a>(bytes: &mut &'a [u8]) -> Result<ValueRef<'a>, Malformed> {
         0 => ValueRef::Nil,
         1 => ValueRef::Bool(false),
         2 => ValueRef::Bool(true),
-        3 => ValueRef::Int(unzigzag(take_varint(bytes)?)),
+        3 => ValueRef::Int(unzigzag(take_number(bytes)?)),
         4 => {
             let raw = take(bytes, 8)?.try_into().map_err(|_| Malformed)?;
             ValueRef::Double(f64::from_le_bytes(raw))
@@ -171,7 +172,7 @@ fn take_value<'a>(bytes: &mut &'a [u8]) -> Result<ValueRef<'a>, Malformed> {
 
 fn take_items<'a>(bytes: &mut &'a [u8], values_each: u64) -> Result<Items<'a>, Malformed> {
     let mut inner = take_sized(bytes)?;
-    let count = take_varint(&mut inner)?;
+    let count = take_number(&mut inner)?;
     // Every value takes a byte at least, so a count from damaged bytes cannot promise more than is there.
     let left =
         count.checked_mul(values_each).filter(|&n| n <= inner.len() as u64).ok_or(Malformed)?;
@@ -185,32 +186,12 @@ fn take<'a>(bytes: &mut &'a [u8], len: usize) -> Result<&'a [u8], Malformed> {
 }
 
 fn take_sized<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
-    let len = usize::try_from(take_varint(bytes)?).map_err(|_| Malformed)?;
+    let len = usize::try_from(take_number(bytes)?).map_err(|_| Malformed)?;
     take(bytes, len)
 }
 
-fn take_varint(bytes: &mut &[u8]) -> Result<u64, Malformed> {
-    let mut value = 0u64;
-    for shift in (0..70).step_by(7) {
-        let byte = take(bytes, 1)?[0];
-        let low = u64::from(byte & 0x7f);
-        if shift == 63 && low > 1 {
-            return Err(Malformed);
-        }
-        value |= low << shift;
-        if byte < 0x80 {
-            return Ok(value);
-        }
-    }
-    Err(Malformed)
-}
-
-fn zigzag(value: i64) -> u64 {
-    (value << 1 ^ value >> 63) as u64
-}
-
-fn unzigzag(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
+fn take_number(bytes: &mut &[u8]) -> Result<u64, Malformed> {
+    take_varint(bytes).ok_or(Malformed)
 }
 
 /// Writes a record's body, bin by bin.
@@ -317,14 +298,6 @@ fn put_sized(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.push(tag);
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
-}
-
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@
 //! 176  32  namespace name
 //! 208 192  hash secret
 //! 512  16 x devices of the set: their UUIDs in order
-//!      24 x truncations: set hash 8 (0: the namespace), sequence 8, epoch 4, zero 4
+//!      24 x truncations: set hash 8 (0: the namespace), sequence 8, epoch 4, until 4
 //! ```
 
 use super::wire::{array, checksum, get_text, get_u16, get_u32, get_u64, put, put_text, put_uint};
@@ -55,13 +55,15 @@ pub fn truncations_max(write_block: u64, devices: usize) -> usize {
     TRUNCATIONS_MAX.min(room / TRUNCATION_BYTES)
 }
 
-/// A truncation that old records still depend on.
+/// A truncation, or an eviction of what would expire soon, that old records still depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Truncation {
     /// Seeded hash of the set's name; 0 for the whole namespace.
     pub set_hash: u64,
     /// Records with a version below this one are gone.
     pub cut: Version,
+    /// 0 for all of them. Otherwise only those that expire, and not later than this: seconds since 2024-01-01, rounded up.
+    pub until: u32,
 }
 
 /// Where a clean stop left the index.
@@ -168,6 +170,7 @@ impl DeviceHeader {
             put_uint::<8>(b, at, cut.set_hash);
             put_uint::<8>(b, at + 8, cut.cut.sequence);
             put_uint::<4>(b, at + 16, u64::from(cut.cut.epoch));
+            put_uint::<4>(b, at + 20, u64::from(cut.until));
         }
         let sum = checksum(&b[8..], 0);
         put_uint::<8>(b, 0, sum);
@@ -229,6 +232,7 @@ impl DeviceHeader {
                 .map(|at| Truncation {
                     set_hash: get_u64(b, at),
                     cut: Version { sequence: get_u64(b, at + 8), epoch: get_u32(b, at + 16) },
+                    until: get_u32(b, at + 20),
                 })
                 .collect(),
         })

@@ -1,7 +1,7 @@
 //! Every byte offset of what lies on a device. Only this module knows one; `docs/format.md` is its prose.
 //!
 //! * `header`: the device header, two slots in block 0.
-//! * `block`: the header of a write block, and the footer that seals it.
+//! * `block`: the header of a write block. `footer`: what seals it.
 //! * `record`: a record's header, and the mark that ends a flush. `mend`: which of them lack a single bit.
 //! * `bins`: a record's body.
 //! * `checkpoint`: the index and block table as a clean stop leaves them.
@@ -11,6 +11,7 @@
 mod bins;
 mod block;
 pub mod checkpoint;
+mod footer;
 mod header;
 mod mend;
 mod record;
@@ -20,9 +21,10 @@ mod wire;
 
 pub use bins::{Bins, BodyWriter, Items, Malformed, ValueRef};
 pub use block::{
-    BLOCK_HEADER_BYTES, BlockHeader, BlockKind, FOOTER_ENTRY_BYTES, Footer, FooterEntry, LINKS,
-    Link, LinkState, TRAILER_BYTES, block_header_region, footer_bytes,
+    BLOCK_HEADER_BYTES, BlockHeader, BlockKind, LINKS, Link, LinkState, STREAMS,
+    block_header_region,
 };
+pub use footer::{FOOTER_SHARE, Footer, FooterEntry, FooterSize, TRAILER_BYTES};
 pub use header::{
     CheckpointRef, DeviceHeader, FORMAT_VERSION, HeaderSlot, Truncation, header_slot_bytes,
     truncations_max,

@@ -8,7 +8,7 @@ use super::{
     *,
 };
 use crate::model::{
-    Digest, HashSecret, Key, PartitionKind, SizeClass, UserKey, Value, Version, VoidTime,
+    Digest, HashSecret, Key, NEVER, PartitionKind, SizeClass, UserKey, Value, Version, VoidTime,
 };
 
 const DEVICE: [u8; 16] = [0xd1; 16];
@@ -66,7 +66,7 @@ fn header() -> DeviceHeader {
         cluster: "cairn".into(),
         namespace: "test".into(),
         secret: HashSecret(std::array::from_fn(|at| at as u8)),
-        truncations: vec![Truncation { set_hash: 0xabcd, cut: version(77) }],
+        truncations: vec![Truncation { set_hash: 0xabcd, cut: version(77), until: 0x0102_0304 }],
     }
 }
 
@@ -89,6 +89,7 @@ fn block_header() -> BlockHeader {
         device: DEVICE,
         block: 12,
         kind: BlockKind::Data,
+        stream: 5,
         sequence: 9 << 40 | 5,
         birth: version(1000),
         links: vec![
@@ -129,19 +130,30 @@ fn footer() -> Footer {
         size: SizeClass(9),
         tombstone,
     };
-    let entries = vec![entry(0xd16e57, 1001, 1024, false), entry(0xd16e58, 1002, 1184, true)];
-    Footer { device: DEVICE, block: 12, sequence: 9 << 40 | 5, data_end: 1344, entries }
+    // An older record that was moved here, of another set and epoch, never expiring, behind a flush mark.
+    let moved = FooterEntry {
+        version: Version { epoch: 2, sequence: 900 },
+        void_time: NEVER,
+        set_hash: 0x5e8,
+        ..entry(0xd16e59, 0, 1536, false)
+    };
+    let entries = vec![
+        entry(0xd16e57, 1001, 1024, false),
+        entry(0xd16e58, 1002, 1184, true),
+        moved,
+        entry(0xd16e5a, 1003, 1696, false),
+    ];
+    Footer { device: DEVICE, block: 12, sequence: 9 << 40 | 5, data_end: 2048, entries }
 }
 
 /// As above, for the footer of a block: with a wrong one, records would be missing after a crash.
 #[test]
 fn footers() {
-    let mut bytes = vec![0xff; 512];
-    footer().encode(&mut bytes);
+    let bytes = footer().encode(512);
     check(&bytes, 512, GOLDEN_FOOTER);
     let decode = |bytes: &[u8]| {
         let (len, sequence) = Footer::measure(bytes, &DEVICE, 12)?;
-        let footer = Footer::decode(bytes.get(bytes.len().checked_sub(len)?..)?)?;
+        let footer = Footer::decode(bytes.get(bytes.len().checked_sub(len)?..)?, 1 << 20)?;
         assert_eq!(sequence, footer.sequence);
         Some(footer)
     };
@@ -285,7 +297,7 @@ fn checkpoints() {
 }
 
 const GOLDEN_DEVICE_HEADER: &str = "
-       0 08ad80bd6fe210c8 434149524e444556
+       0 45717f9361f6eddb 434149524e444556
       16 0100000038020000 0600000000000000
       32 d1d1d1d1d1d1d1d1 d1d1d1d1d1d1d1d1
       48 5e5e5e5e5e5e5e5e 5e5e5e5e5e5e5e5e
@@ -311,35 +323,37 @@ const GOLDEN_DEVICE_HEADER: &str = "
      512 d0d0d0d0d0d0d0d0 d0d0d0d0d0d0d0d0
      528 d1d1d1d1d1d1d1d1 d1d1d1d1d1d1d1d1
      544 cdab000000000000 4d00000000000000
-     560 0300000000000000
+     560 0300000004030201
 ";
 const GOLDEN_BLOCK_HEADER: &str = "
-       0 d51139bf87958de5 434149524e424c4b
+       0 ee3723004c383fb8 434149524e424c4b
       16 d1d1d1d1d1d1d1d1 d1d1d1d1d1d1d1d1
-      32 0c00000001020000 0500000000090000
+      32 0c00000001020500 0500000000090000
       48 e803000000000000 0300000000000000
       64 0b00000001000000 0400000000090000
       80 0700000002000000 0300000000080000
      320 6712000000000000 0000000000000000
-     512 d51139bf87958de5 434149524e424c4b
+     512 ee3723004c383fb8 434149524e424c4b
      528 d1d1d1d1d1d1d1d1 d1d1d1d1d1d1d1d1
-     544 0c00000001020000 0500000000090000
+     544 0c00000001020500 0500000000090000
      560 e803000000000000 0300000000000000
      576 0b00000001000000 0400000000090000
      592 0700000002000000 0300000000080000
      832 6712000000000000 0000000000000000
 ";
 const GOLDEN_FOOTER: &str = "
-       0 576ed10000000000 0000000000000000
-      16 e903000000000000 030000007b505c18
-      32 a3010200e7050000 0000000040000009
-      48 586ed10000000000 0000000000000000
-      64 ea03000000000000 030000007b505c18
-      80 a3010200e7050000 000000004a001009
-     448 3b105c2818245985 434149524e454e44
+       0 0e090200576ed100 0000000000000000
+      16 00000000d20ff6c1 e285e36803000000
+      32 00e7050000000000 0003090200586ed1
+      48 0000000000000000 000000000002001c
+      64 090200596ed10000 0000000000000000
+      80 000000cb01020000 0001e80500000000
+      96 00000c0e0902005a 6ed1000000000000
+     112 00000000000000ce 0100030000000000
+     448 776ff2198db2dd03 434149524e454e44
      464 d1d1d1d1d1d1d1d1 d1d1d1d1d1d1d1d1
-     480 0c00000002000000 0500000000090000
-     496 4005000000020000 0000000000000000
+     480 0c00000004000000 0500000000090000
+     496 0008000000020000 0000000000000000
 ";
 const GOLDEN_RECORD: &str = "
        0 b6f888687baa39db 7243010103050300

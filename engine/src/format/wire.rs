@@ -1,4 +1,4 @@
-//! Little-endian fields at fixed offsets, and the checksum of everything.
+//! Little-endian fields at fixed offsets, numbers of as many bytes as they need, and the checksum of everything.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -52,4 +52,42 @@ pub(super) fn get_text(bytes: &[u8], at: usize, field_len: usize) -> Option<Stri
     let len = usize::from(bytes[at]);
     let raw = bytes[at + 1..at + field_len].get(..len)?;
     String::from_utf8(raw.to_vec()).ok()
+}
+
+/// Appends `value` as a varint: 7 bits a byte, low first; the top bit says that more follow.
+pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Takes a varint off the front of `bytes`. `None` when it is cut short or takes more than 64 bits.
+#[inline]
+pub(super) fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..70).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let low = u64::from(byte & 0x7f);
+        if shift == 63 && low > 1 {
+            return None;
+        }
+        value |= low << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// Small for what is near 0 on either side.
+pub(super) fn zigzag(value: i64) -> u64 {
+    (value << 1 ^ value >> 63) as u64
+}
+
+/// The number that [`zigzag`] made this one of.
+pub(super) fn unzigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
 }

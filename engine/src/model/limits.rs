@@ -38,6 +38,6 @@ const _: () = {
     assert!(BINS_MAX <= u16::MAX as usize);
     assert!(WRITE_BLOCK_MIN.is_power_of_two() && WRITE_BLOCK_MAX.is_power_of_two());
     assert!(FLUSH_MIN <= WRITE_BLOCK_MIN);
-    // A footer stores a record's place in 16-byte units in 20 bits.
-    assert!(WRITE_BLOCK_MAX / super::UNIT <= 1 << 20);
+    // A flush mark stores places in a block in 16-byte units in three bytes, a footer in bytes in four.
+    assert!(WRITE_BLOCK_MAX / super::UNIT < 1 << 24 && WRITE_BLOCK_MAX < 1 << 32);
 };

@@ -62,8 +62,9 @@ impl Namespace {
             return Err(failed(store, cause, false));
         }
         self.check_table(set_hash)?;
-        let cut = self.shared.cut(|cut| self.sets.begin_sweep(Truncation { set_hash, cut }));
-        let truncation = Truncation { set_hash, cut };
+        let cut =
+            self.shared.cut(|cut| self.sets.begin_sweep(Truncation { set_hash, cut, until: 0 }));
+        let truncation = Truncation { set_hash, cut, until: 0 };
         self.write_cut(truncation)?;
         let (removed, complete) = self.sweep(truncation);
         // While it is not complete, the cut hides what is left, and the next start leaves it out.
@@ -86,7 +87,7 @@ impl Namespace {
     /// Whether one more cut has room in the device headers.
     fn check_table(&self, set_hash: u64) -> Result<(), Error> {
         let cut = Version { sequence: u64::MAX, ..self.shared.version_now() };
-        let table = self.table_with(Truncation { set_hash, cut });
+        let table = self.table_with(Truncation { set_hash, cut, until: 0 });
         if table.len() > truncations_max(self.shared.block_size, self.shared.stores.len()) {
             return Err(Error::TooManyTruncations(table.len() - 1));
         }

@@ -14,8 +14,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use super::image::Image;
 use crate::{
     format::{
-        BlockHeader, BlockKind, FlushMark, Footer, FooterEntry, Link, MARK_BYTES, PlaceSeed,
-        RecordBuilder, block_header_region, footer_bytes,
+        BlockHeader, BlockKind, FlushMark, Footer, FooterEntry, FooterSize, Link, MARK_BYTES,
+        PlaceSeed, RecordBuilder, block_header_region,
     },
     model::{Digest, SizeClass, Version, VoidTime},
 };
@@ -73,6 +73,7 @@ pub(super) struct Filling {
     /// Since when there are bytes above `target`.
     waiting_since: Option<Duration>,
     entries: Vec<FooterEntry>,
+    footer_size: FooterSize,
     closed: bool,
     /// How many entries at the front are durable.
     durable_entries: usize,
@@ -114,6 +115,7 @@ impl Filling {
             target: 0,
             waiting_since: None,
             entries: Vec::new(),
+            footer_size: FooterSize::new(),
             closed: false,
             durable_entries: 0,
         }
@@ -121,7 +123,7 @@ impl Filling {
 
     /// Whether a record of `size` still fits, with its footer entry and the mark of the last flush.
     pub(super) fn fits(&self, size: SizeClass) -> bool {
-        let footer = footer_bytes(self.entries.len() + 1, self.sector);
+        let footer = self.footer_size.bytes_with_another(self.sector);
         let end = u64::from(self.cursor) + size.bytes() + MARK_BYTES as u64;
         end.next_multiple_of(u64::from(self.sector)) + footer <= u64::from(self.size)
     }
@@ -136,7 +138,7 @@ impl Filling {
         unsafe { self.image.region().write(offset as usize, bytes) };
         self.cursor += bytes.len() as u32;
         self.image.commit(self.cursor);
-        self.entries.push(FooterEntry {
+        let entry = FooterEntry {
             digest: record.digest,
             version,
             void_time: record.void_time,
@@ -145,7 +147,9 @@ impl Filling {
             offset,
             size: record.size,
             tombstone: record.tombstone,
-        });
+        };
+        self.footer_size.push(&entry);
+        self.entries.push(entry);
         self.waiting_since.get_or_insert(now);
         offset
     }
@@ -276,6 +280,7 @@ impl Filling {
             device: self.device,
             block: self.number,
             kind: BlockKind::Data,
+            stream: 0,
             sequence: self.sequence,
             birth: self.birth,
             links,
@@ -288,8 +293,6 @@ impl Filling {
     }
 
     fn footer(&mut self) -> Step {
-        let len = footer_bytes(self.entries.len(), self.sector) as u32;
-        let start = self.size - len;
         let footer = Footer {
             device: self.device,
             block: self.number,
@@ -297,9 +300,9 @@ impl Filling {
             data_end: self.cursor,
             entries: std::mem::take(&mut self.entries),
         };
-        let mut bytes = vec![0; len as usize];
-        footer.encode(&mut bytes);
+        let bytes = footer.encode(self.sector);
         self.entries = footer.entries;
+        let start = self.size - bytes.len() as u32;
         // SAFETY: the footer lies behind the last record, above `committed`, so nobody reads it, and nothing of it was issued before.
         unsafe { self.image.region().write(start as usize, &bytes) };
         self.footer_in_flight = true;

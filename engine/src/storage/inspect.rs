@@ -230,7 +230,7 @@ impl Inspector<'_> {
             return Ok(None);
         }
         let bytes = self.read(end - length, length)?;
-        Ok(Footer::decode(&bytes[..length as usize]))
+        Ok(Footer::decode(&bytes[..length as usize], size))
     }
 
     fn read(&self, offset: u64, len: u64) -> IoResult<AlignedBuf> {

@@ -45,7 +45,7 @@ use self::{
 use crate::{
     counter::Counter,
     error::Error,
-    format::{MARK_BYTES, block_header_region, footer_bytes},
+    format::{FooterSize, MARK_BYTES, block_header_region},
     model::{Digest, Location, SizeClass, Version},
     time::Clock,
 };
@@ -128,7 +128,8 @@ impl Shared {
     pub(crate) fn largest_record(&self) -> u64 {
         let fits = |store: &Store| {
             let sector = store.sector;
-            let overhead = block_header_region(sector) + footer_bytes(1, sector);
+            let overhead =
+                block_header_region(sector) + FooterSize::new().bytes_with_another(sector);
             let room = self.block_size - overhead - MARK_BYTES as u64;
             // The size class rounds up, so the largest class that fits counts.
             let class = SizeClass::for_bytes(room.min(SizeClass::MAX_BYTES));

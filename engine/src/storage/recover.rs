@@ -21,7 +21,7 @@ use crate::{
     device::{AlignedBuf, Completion, IoKind, IoResult, Region, reactor},
     format::{
         BlockHeader, BlockKind, Footer, FooterEntry, LinkState, PlaceSeed, Walked,
-        block_header_region, checkpoint::BlockStateImage, footer_bytes, walk_at,
+        block_header_region, checkpoint::BlockStateImage, walk_at,
     },
     model::Version,
 };
@@ -382,11 +382,11 @@ impl Recovery<'_> {
         let footer = match measured {
             Some((length, _)) if length > self.shared.block_size as usize => None,
             Some((length, _)) if length <= tail.len() => {
-                Footer::decode(&tail[tail.len() - length..])
+                Footer::decode(&tail[tail.len() - length..], self.shared.block_size)
             }
             Some((length, _)) => reactor::block_on(self.read_tail(block, length))
                 .ok()
-                .and_then(|tail| Footer::decode(&tail)),
+                .and_then(|tail| Footer::decode(&tail, self.shared.block_size)),
             None => None,
         };
         match footer {
@@ -493,7 +493,6 @@ impl Recovery<'_> {
         if entries.is_empty() {
             return;
         }
-        let length = footer_bytes(entries.len(), store.sector) as usize;
         let data_end = entries.last().map_or(0, |e| e.offset + e.size.bytes() as u32);
         let footer = Footer {
             device: store.superblock.device(),
@@ -502,8 +501,8 @@ impl Recovery<'_> {
             data_end,
             entries,
         };
-        let mut bytes = vec![0; length];
-        footer.encode(&mut bytes);
+        let bytes = footer.encode(store.sector);
+        let length = bytes.len();
         let offset = self.offset(store, block) + self.shared.block_size - length as u64;
         let write = store.device.write(&Region::from_bytes(&bytes), 0, length, offset, true);
         if let Err(error) = reactor::block_on(write) {
@@ -533,7 +532,7 @@ pub(crate) fn read_entries(shared: &Shared, block: u32) -> IoResult<(Vec<FooterE
             let length = length as u64;
             let tail = if length > guess { read_tail(length)? } else { tail };
             let end = length.max(guess) as usize;
-            Footer::decode(&tail[end - length as usize..end])
+            Footer::decode(&tail[end - length as usize..end], shared.block_size)
         }
         _ => None,
     };

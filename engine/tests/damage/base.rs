@@ -211,7 +211,7 @@ impl Base {
             }
             let footer = Footer::measure(&bytes, &device, number as u32)
                 .filter(|(_, sequence)| *sequence == header.sequence)
-                .and_then(|(len, _)| Footer::decode(&bytes[bytes.len() - len..]));
+                .and_then(|(len, _)| Footer::decode(&bytes[bytes.len() - len..], size));
             blocks.push((number, header, footer));
         }
         blocks.sort_by_key(|(_, header, _)| header.sequence);

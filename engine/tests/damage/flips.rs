@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use cairn_engine::{
     device::sim::Rng,
-    format::{BLOCK_HEADER_BYTES, RECORD_HEADER_BYTES, block_header_region, footer_bytes},
+    format::{BLOCK_HEADER_BYTES, RECORD_HEADER_BYTES, block_header_region},
 };
 
 use crate::base::{BLOCKS, Base, SECTOR, Seen};
@@ -36,7 +36,7 @@ fn block_headers_and_footers() {
             assert_eq!(seen, Seen::default(), "header of block {number}");
         }
     }
-    let len = footer_bytes(sealed.2.as_ref().unwrap().entries.len(), SECTOR);
+    let len = sealed.2.as_ref().unwrap().encode(SECTOR).len() as u64;
     let seen = base.flip_all((sealed.0 + 1) * size - len, len);
     assert_eq!((seen.stale, seen.refused), (0, 0), "footer of block {}", sealed.0);
 }

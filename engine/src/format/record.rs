@@ -28,7 +28,7 @@
 //! block, or landed where it does not belong, is not taken for one.
 
 use super::wire::{checksum, get_u16, get_u32, get_u64, get_uint, put, put_uint};
-use crate::model::{Digest, Key, SizeClass, UNIT, Version, VoidTime, limits};
+use crate::model::{Digest, Key, NEVER, SizeClass, UNIT, Version, VoidTime, limits};
 
 /// Bytes of a record's fixed header.
 pub const RECORD_HEADER_BYTES: usize = 64;
@@ -81,6 +81,26 @@ impl RecordBuilder {
         b[12] = key.set().len() as u8;
         put_uint::<2>(b, 14, key_len as u64);
         put(b, 16, &digest.0.to_le_bytes());
+    }
+
+    /// Starts over with a copy of `record`, body and all, complete but for its place: [`Self::finish`] follows. Returns the space it takes.
+    pub fn restore(&mut self, record: &RecordView<'_>) -> SizeClass {
+        self.head = record.head_end();
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&record.bytes[..record.body_end()]);
+        // Not the padding: no checksum speaks for it.
+        self.bytes.resize(record.size().bytes() as usize, 0);
+        record.size()
+    }
+
+    /// Starts over with the tombstone that may take the place of `record`: same set, key and digest, no body, never expiring, complete but for
+    /// its place: [`Self::finish`] follows, with the version and the generation of `record`. Returns the space it takes.
+    pub fn tombstone_of(&mut self, record: &RecordView<'_>) -> SizeClass {
+        self.head = record.head_end();
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&record.bytes[..self.head]);
+        self.bytes[10] = KIND_TOMBSTONE;
+        self.seal_body(NEVER)
     }
 
     /// Where the body is appended. Nothing but the body may be added.

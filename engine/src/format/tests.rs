@@ -206,6 +206,39 @@ fn records() {
     });
 }
 
+/// A record that is moved to another block is the same one there, and what it leaves behind is none; so is the tombstone in its place. Were it
+/// otherwise, moving a record would lose it, or bring back what it had replaced.
+#[test]
+fn records_move() {
+    let mut old = record(false);
+    let (padded, version, generation) = (old.len(), version(1001), 2);
+    // What the padding holds does not go along.
+    old[padded - 1] = 0xee;
+    let view = RecordView::parse(&old, seed(), 1024).unwrap();
+    let (there, mut builder) = (PlaceSeed::new(0x5eed, 9 << 40 | 6), RecordBuilder::default());
+
+    assert_eq!(builder.restore(&view).bytes() as usize, padded);
+    let moved = builder.finish(version, generation, there, 4096).to_vec();
+    assert!(RecordView::parse(&moved, seed(), 1024).is_err());
+    assert!(RecordView::parse(&moved, there, 4112).is_err());
+    let found = RecordView::parse(&moved, there, 4096).unwrap();
+    assert!(found.verify_body().is_ok() && moved[padded - 1] == 0);
+    assert_eq!((found.body(), found.key()), (view.body(), view.key()));
+    assert_eq!((found.void_time(), found.version()), (view.void_time(), view.version()));
+    // Back to where it was, it is what it was.
+    assert_eq!(builder.finish(version, generation, seed(), 1024), record(false));
+
+    let size = builder.tombstone_of(&view);
+    let grave = builder.finish(version, generation, there, 4096).to_vec();
+    assert!(size < view.size() && grave.len() as u64 == size.bytes());
+    assert!(RecordView::parse(&grave, there, 4112).is_err());
+    let found = RecordView::parse(&grave, there, 4096).unwrap();
+    assert!(found.tombstone() && found.verify_body().is_ok() && found.size() == size);
+    assert_eq!((found.body(), found.void_time()), (&[][..], NEVER));
+    assert_eq!((found.key(), found.digest()), (view.key(), view.digest()));
+    assert_eq!((found.version(), found.generation()), (version, generation));
+}
+
 /// As above, for the mark that ends a flush: a wrong one would lead a walk astray.
 #[test]
 fn marks() {

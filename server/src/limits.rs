@@ -89,6 +89,8 @@ pub struct Limits {
     pub stream_in_flight: usize,
     /// Operations in flight of one worker.
     pub worker_in_flight: usize,
+    /// Bytes that one worker holds of messages that are not complete yet, over all connections.
+    pub worker_receiving: usize,
     /// The deadline of a call that brings none.
     pub request_timeout: Duration,
     /// How long a new connection may take to speak HTTP/2.
@@ -112,6 +114,7 @@ impl Default for Limits {
             pipeline_items: 1024,
             stream_in_flight: 1024,
             worker_in_flight: 16_384,
+            worker_receiving: 64 << 20,
             request_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(10),

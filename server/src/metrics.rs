@@ -77,6 +77,8 @@ pub struct WorkerMetrics {
     kinds: [KindMetrics; Kind::ALL.len()],
     /// Operations in flight now.
     pub in_flight: AtomicUsize,
+    /// Bytes it holds of messages that are not complete yet.
+    pub receiving: AtomicUsize,
     /// Scans it serves now.
     pub scans: AtomicUsize,
     /// Connections it serves now.

@@ -13,16 +13,19 @@ use std::{
     time::Instant,
 };
 
-use cairn_proto::v1::{self, Code, Response, response::Response as Answers};
+use cairn_proto::v1::Code;
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Sleep, sleep_until};
 
-use super::execute;
+use super::{
+    answer::Outcome,
+    call::Call,
+    execute::{Execution, execute},
+};
 use crate::{codes::Problem, metrics::Kind, operations::Operations};
 
-/// An answer and the id of its request.
-pub type Done = (u64, Response);
-type Execution = Pin<Box<dyn Future<Output = Result<Answers, Problem>> + Send>>;
+/// What came of a request, and its id.
+pub type Done = (u64, Outcome);
 
 /// Requests in flight.
 pub struct InFlight {
@@ -53,7 +56,7 @@ struct Finished {
     reserved: usize,
     started: Instant,
     answered: bool,
-    result: Result<Answers, Problem>,
+    result: Outcome,
 }
 
 impl Future for Running {
@@ -95,21 +98,17 @@ impl InFlight {
         reserved == 0 || self.reserved == 0 || self.reserved + reserved <= limit
     }
 
-    /// Starts a request, and answers it if it is done at once. `now` is the time of its arrival; `reserved`, what its answer may
-    /// need.
+    /// Starts a call, and answers it if it is done at once. `now` is the time of its arrival.
     pub fn start(
         &mut self,
         id: u64,
-        request: v1::Request,
-        reserved: usize,
+        kind: Kind,
+        call: Call,
         now: Instant,
         deadline: Instant,
-    ) -> Option<Response> {
-        let Some(kind) = execute::kind(&request) else {
-            return Some(execute::response(Err(Problem::Invalid("the request is empty".into()))));
-        };
-        let operations = Arc::clone(&self.operations);
-        let execution = Box::pin(async move { execute::any(&operations, request).await });
+    ) -> Option<Outcome> {
+        let reserved = call.reservation().bytes;
+        let execution = execute(&self.operations, call);
         let started = now;
         self.begin(Running { id, kind, reserved, started, deadline, answered: false, execution })
     }
@@ -124,7 +123,7 @@ impl InFlight {
         assert!(self.begin(running).is_none());
     }
 
-    fn begin(&mut self, mut running: Running) -> Option<Response> {
+    fn begin(&mut self, mut running: Running) -> Option<Outcome> {
         // Whoever would be woken by this poll is polled again when it enters the set.
         let mut context = Context::from_waker(Waker::noop());
         if let Poll::Ready(result) = running.execution.as_mut().poll(&mut context) {
@@ -141,11 +140,8 @@ impl InFlight {
     }
 
     /// Refuses a request that was not started.
-    pub fn refuse(&self, request: &v1::Request, now: Instant, problem: Problem) -> Response {
-        match execute::kind(request) {
-            Some(kind) => self.answer(kind, now, Err(problem)),
-            None => execute::response(Err(problem)),
-        }
+    pub fn refuse(&self, kind: Kind, now: Instant, problem: Problem) -> Outcome {
+        self.answer(kind, now, Err(problem))
     }
 
     /// The next answer; `None` when nothing is in flight.
@@ -185,7 +181,7 @@ impl InFlight {
                 running.answered = true;
                 let problem = Problem::Deadline { in_doubt: running.kind.writes() };
                 metrics.count(running.kind, problem.code(), now - running.started);
-                self.expired.push_back((running.id, execute::response(Err(problem))));
+                self.expired.push_back((running.id, Err(problem)));
             } else {
                 next = Some(next.map_or(running.deadline, |next| next.min(running.deadline)));
             }
@@ -201,10 +197,10 @@ impl InFlight {
         self.timer.as_mut().reset(at.into());
     }
 
-    fn answer(&self, kind: Kind, started: Instant, result: Result<Answers, Problem>) -> Response {
+    fn answer(&self, kind: Kind, started: Instant, result: Outcome) -> Outcome {
         let code = result.as_ref().map_or_else(Problem::code, |_| Code::Ok);
         self.operations.metrics.count(kind, code, started.elapsed());
-        execute::response(result)
+        result
     }
 }
 
@@ -221,7 +217,10 @@ mod tests {
     use cairn_engine::device::{IoEngine, IoKind};
     use tokio::sync::oneshot;
 
-    use super::*;
+    use super::{
+        super::answer::{Answer, DELETE},
+        *,
+    };
     use crate::{config::Config, state::State};
 
     fn none() -> InFlight {
@@ -232,7 +231,7 @@ mod tests {
     }
 
     /// A request that is done when the sender says so.
-    fn running(id: u64, kind: Kind, time: Duration) -> (Running, oneshot::Sender<Answers>) {
+    fn running(id: u64, kind: Kind, time: Duration) -> (Running, oneshot::Sender<Answer>) {
         let (end, ended) = oneshot::channel();
         let execution = Box::pin(async { ended.await.map_err(|_| Problem::NotFound) });
         let started = Instant::now();
@@ -241,9 +240,8 @@ mod tests {
         (Running { id, kind, reserved, started, deadline, answered, execution }, end)
     }
 
-    async fn next(in_flight: &mut InFlight) -> Option<(u64, Answers)> {
-        let done = poll_fn(|context| in_flight.poll_next(context)).await;
-        done.map(|(id, answer)| (id, answer.response.unwrap()))
+    async fn next(in_flight: &mut InFlight) -> Option<Done> {
+        poll_fn(|context| in_flight.poll_next(context)).await
     }
 
     /// Requests whose deadline passes are answered then, once, a write in doubt and a read not; they keep their place until they
@@ -261,9 +259,9 @@ mod tests {
         let mut failed = Vec::new();
         for _ in 0..2 {
             match next(&mut in_flight).await {
-                Some((id, Answers::Failure(failure))) => {
-                    assert_eq!(failure.code(), Code::Deadline);
-                    failed.push((id, failure.in_doubt));
+                Some((id, Err(problem))) => {
+                    assert_eq!(problem.code(), Code::Deadline);
+                    failed.push((id, problem.in_doubt()));
                 }
                 other => panic!("{other:?}"),
             }
@@ -274,9 +272,9 @@ mod tests {
         assert!(in_flight.has_bytes(10, 310) && !in_flight.has_bytes(11, 310));
         assert!(in_flight.has_bytes(0, 0));
         for end in ends {
-            end.send(Answers::Delete(v1::DeleteResponse {})).unwrap();
+            end.send(Answer::Done(DELETE, None)).unwrap();
         }
-        assert!(matches!(next(&mut in_flight).await, Some((1, Answers::Delete(_)))));
+        assert!(matches!(next(&mut in_flight).await, Some((1, Ok(Answer::Done(DELETE, None))))));
         assert!(next(&mut in_flight).await.is_none());
         assert!(in_flight.has_bytes(1000, 1));
         assert_eq!(in_flight.operations.metrics.in_flight.load(Relaxed), 0);

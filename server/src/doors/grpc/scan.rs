@@ -8,9 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use cairn_engine::model::PARTITIONS;
-use cairn_proto::v1::{Code, Record, ScanRequest, ScanResponse};
-use prost::Message;
+use cairn_proto::v1::{Code, ScanRequest, ScanResponse};
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::Status;
@@ -18,6 +19,7 @@ use tonic::Status;
 use super::{
     answer::{self, Wanted},
     cursor::{self, Cursor},
+    framing::{ROOM, framed},
     status::status,
 };
 use crate::{
@@ -34,11 +36,18 @@ const FIRST_PAGE: usize = 16;
 pub fn scan(
     operations: Arc<Operations>,
     request: ScanRequest,
-) -> Result<impl Stream<Item = Result<ScanResponse, Status>> + Send, Problem> {
+) -> Result<impl Stream<Item = Result<Bytes, Status>> + Send + Unpin, Problem> {
     let scan = Scan::new(operations, request)?;
     let (answers, stream) = mpsc::channel(1);
     tokio::spawn(scan.run(answers));
     Ok(ReceiverStream::new(stream))
+}
+
+/// A framed [`ScanResponse`] that is being written.
+struct Message {
+    buffer: Vec<u8>,
+    records: usize,
+    damaged: u32,
 }
 
 struct Scan {
@@ -77,7 +86,7 @@ impl Drop for Place {
     }
 }
 
-type Answers = mpsc::Sender<Result<ScanResponse, Status>>;
+type Answers = mpsc::Sender<Result<Bytes, Status>>;
 
 impl Scan {
     fn new(operations: Arc<Operations>, mut request: ScanRequest) -> Result<Self, Problem> {
@@ -133,36 +142,38 @@ impl Scan {
     }
 
     /// Reads pages until a message is full or all partitions are done.
-    async fn next_message(&mut self) -> Result<ScanResponse, Problem> {
-        let mut message = ScanResponse::default();
+    async fn next_message(&mut self) -> Result<Bytes, Problem> {
+        let mut message = Message { buffer: ROOM.to_vec(), records: 0, damaged: 0 };
         let (records_max, mut bytes) = (self.records_max(), 0);
         while self.at.0 < self.partitions.len()
-            && message.records.len() < records_max
+            && message.records < records_max
             && bytes < ANSWER_BYTES
         {
             let room = match self.record_bytes {
                 0 => FIRST_PAGE,
                 each => ((ANSWER_BYTES - bytes) / each).max(1),
             };
-            let limit = room.min(records_max - message.records.len());
-            let before = (message.records.len(), bytes);
+            let limit = room.min(records_max - message.records);
+            let before = (message.records, bytes);
             bytes += self.next_page(&mut message, limit).await?;
-            if let Some(each) = (bytes - before.1).checked_div(message.records.len() - before.0) {
+            if let Some(each) = (bytes - before.1).checked_div(message.records - before.0) {
                 self.record_bytes = each.max(1);
             }
         }
-        message.partitions_done = self.at.0 as u32;
-        message.cursor = Cursor { partition: self.at.0, after: self.at.1 }.write(self.identity);
-        self.sent += message.records.len() as u64;
-        Ok(message)
+        self.sent += message.records as u64;
+        // The records are there: the fields behind them complete the message.
+        let rest = ScanResponse {
+            records: Vec::new(),
+            cursor: Cursor { partition: self.at.0, after: self.at.1 }.write(self.identity),
+            partitions_done: self.at.0 as u32,
+            damaged: message.damaged,
+        };
+        rest.encode_raw(&mut message.buffer);
+        Ok(framed(message.buffer))
     }
 
     /// Adds a page to `message`, and answers its bytes.
-    async fn next_page(
-        &mut self,
-        message: &mut ScanResponse,
-        limit: usize,
-    ) -> Result<usize, Problem> {
+    async fn next_page(&mut self, message: &mut Message, limit: usize) -> Result<usize, Problem> {
         let request = &self.request;
         let (index, after) = self.at;
         let set = request.set.as_deref();
@@ -172,9 +183,9 @@ impl Scan {
             .await?;
         let mut bytes = 0;
         for record in &page.records {
-            let record: Record = answer::scanned(&request.namespace, record, &self.wanted)?;
-            bytes += record.encoded_len() + 4;
-            message.records.push(record);
+            let namespace = &request.namespace;
+            bytes += answer::put_scanned(namespace, record, &self.wanted, &mut message.buffer)?;
+            message.records += 1;
         }
         message.damaged += page.damaged;
         self.at = match page.next {

@@ -39,6 +39,9 @@ pub const OPERATE_ANSWER: usize = 32 << 20;
 /// Bytes on the device that one page of a scan reads at most, besides its first record. A message may be four times that in
 /// protobuf, of lists of small numbers.
 pub const SCAN_PAGE: u64 = ANSWER_BYTES as u64;
+/// Calls of services other than Records that one worker serves at once, until their answer begins: they are for people and
+/// tools, and some of them gather much.
+pub const OTHER_CALLS: usize = 256;
 /// Scans of one worker at once: each holds two messages.
 pub const SCANS: usize = 256;
 /// Requests to devices that a worker has under way before it takes no more operations: that many only wait when a device hangs.

@@ -23,10 +23,12 @@ use super::{
     lingering::Lingering,
     receiving::Receiving,
     records::{Called, Method, Records},
-    status::{CODE_KEY, from_protocol},
+    status::{CODE_KEY, from_protocol, status},
 };
 use crate::{
-    limits::{CONNECTION_WINDOW, PENDING_RESETS, SEND_BUFFER, STREAM_WINDOW},
+    codes::Problem,
+    limits::{CONNECTION_WINDOW, OTHER_CALLS, PENDING_RESETS, SEND_BUFFER, STREAM_WINDOW},
+    metrics::Place,
     operations::Operations,
 };
 
@@ -107,7 +109,10 @@ impl Door {
             Some(method) => self.records.call(method, request),
             None => {
                 let mut others = self.others.clone();
+                let metrics = &self.operations.metrics;
+                let place = Place::take(metrics, |metrics| &metrics.other_calls, OTHER_CALLS);
                 Box::pin(async move {
+                    let Some(_place) = place else { return status(&Problem::Busy).into_http() };
                     let Ok(response) = others.call(request).await;
                     with_details(response)
                 })

@@ -41,6 +41,7 @@ pub struct InFlight {
 
 struct Running {
     id: u64,
+    namespace: Option<usize>,
     kind: Kind,
     reserved: usize,
     started: Instant,
@@ -52,6 +53,7 @@ struct Running {
 
 struct Finished {
     id: u64,
+    namespace: Option<usize>,
     kind: Kind,
     reserved: usize,
     started: Instant,
@@ -64,8 +66,8 @@ impl Future for Running {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Finished> {
         let result = std::task::ready!(self.execution.as_mut().poll(context));
-        let Self { id, kind, reserved, started, answered, .. } = *self;
-        Poll::Ready(Finished { id, kind, reserved, started, answered, result })
+        let Self { id, namespace, kind, reserved, started, answered, .. } = *self;
+        Poll::Ready(Finished { id, namespace, kind, reserved, started, answered, result })
     }
 }
 
@@ -107,10 +109,19 @@ impl InFlight {
         now: Instant,
         deadline: Instant,
     ) -> Option<Outcome> {
-        let reserved = call.reservation().bytes;
+        let (namespace, reserved) = (Some(call.namespace), call.reservation().bytes);
         let execution = execute(&self.operations, call);
-        let started = now;
-        self.begin(Running { id, kind, reserved, started, deadline, answered: false, execution })
+        let (started, answered) = (now, false);
+        self.begin(Running {
+            id,
+            namespace,
+            kind,
+            reserved,
+            started,
+            deadline,
+            answered,
+            execution,
+        })
     }
 
     /// Adds a request that never ends.
@@ -119,7 +130,9 @@ impl InFlight {
         let execution = Box::pin(std::future::pending());
         let started = Instant::now();
         let (reserved, answered) = (0, false);
-        let running = Running { id, kind, reserved, started, deadline, answered, execution };
+        let namespace = None;
+        let running =
+            Running { id, namespace, kind, reserved, started, deadline, answered, execution };
         assert!(self.begin(running).is_none());
     }
 
@@ -127,7 +140,8 @@ impl InFlight {
         // Whoever would be woken by this poll is polled again when it enters the set.
         let mut context = Context::from_waker(Waker::noop());
         if let Poll::Ready(result) = running.execution.as_mut().poll(&mut context) {
-            return Some(self.answer(running.kind, running.started, result));
+            let Running { namespace, kind, started, .. } = running;
+            return Some(self.answer(namespace, kind, started, result));
         }
         self.operations.metrics.in_flight.fetch_add(1, Relaxed);
         self.reserved += running.reserved;
@@ -141,7 +155,7 @@ impl InFlight {
 
     /// Refuses a request that was not started.
     pub fn refuse(&self, kind: Kind, now: Instant, problem: Problem) -> Outcome {
-        self.answer(kind, now, Err(problem))
+        self.answer(None, kind, now, Err(problem))
     }
 
     /// The next answer; `None` when nothing is in flight.
@@ -157,7 +171,8 @@ impl InFlight {
             self.operations.metrics.in_flight.fetch_sub(1, Relaxed);
             self.reserved -= finished.reserved;
             if !finished.answered {
-                let answer = self.answer(finished.kind, finished.started, finished.result);
+                let Finished { namespace, kind, started, result, .. } = finished;
+                let answer = self.answer(namespace, kind, started, result);
                 return Poll::Ready(Some((finished.id, answer)));
             }
         }
@@ -180,7 +195,8 @@ impl InFlight {
             if running.deadline <= now {
                 running.answered = true;
                 let problem = Problem::Deadline { in_doubt: running.kind.writes() };
-                metrics.count(running.kind, problem.code(), now - running.started);
+                let took = now - running.started;
+                metrics.count(running.namespace, running.kind, problem.code(), took);
                 self.expired.push_back((running.id, Err(problem)));
             } else {
                 next = Some(next.map_or(running.deadline, |next| next.min(running.deadline)));
@@ -197,9 +213,15 @@ impl InFlight {
         self.timer.as_mut().reset(at.into());
     }
 
-    fn answer(&self, kind: Kind, started: Instant, result: Outcome) -> Outcome {
+    fn answer(
+        &self,
+        namespace: Option<usize>,
+        kind: Kind,
+        started: Instant,
+        result: Outcome,
+    ) -> Outcome {
         let code = result.as_ref().map_or_else(Problem::code, |_| Code::Ok);
-        self.operations.metrics.count(kind, code, started.elapsed());
+        self.operations.metrics.count(namespace, kind, code, started.elapsed());
         result
     }
 }
@@ -237,7 +259,9 @@ mod tests {
         let started = Instant::now();
         let deadline = started + time;
         let (reserved, answered) = (100, false);
-        (Running { id, kind, reserved, started, deadline, answered, execution }, end)
+        let running =
+            Running { id, namespace: None, kind, reserved, started, deadline, answered, execution };
+        (running, end)
     }
 
     async fn next(in_flight: &mut InFlight) -> Option<Done> {

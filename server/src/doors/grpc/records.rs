@@ -107,6 +107,7 @@ impl Records {
         let call = Call::read(&operations.state, kind, &message);
         // What it was read from may be much larger than what is left of it.
         drop(message);
+        let namespace = call.as_ref().ok().map(|call| call.namespace);
         let result = match (call, InFlight::enter(operations)) {
             (Err(problem), _) | (_, Err(problem)) => Err(problem),
             (Ok(call), Ok(_in_flight)) => {
@@ -114,7 +115,7 @@ impl Records {
             }
         };
         let code = result.as_ref().map_or_else(Problem::code, |_| Code::Ok);
-        operations.metrics.count(kind, code, started.elapsed());
+        operations.metrics.count(namespace, kind, code, started.elapsed());
         let answer = result?;
         let mut message = Vec::with_capacity(ROOM.len() + answer.len());
         message.extend_from_slice(&ROOM);

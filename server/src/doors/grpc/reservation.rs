@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn what_may_be_read_is_known_beforehand() {
         const RECORD: usize = 1 << 20;
-        let of = |steps| super::of(&request(steps), RECORD);
+        let of = |steps| of(&request(steps), RECORD);
         assert_eq!(of(vec![Step::Add(bin("n"))]), Reservation { bytes: 0, writes: true });
         let counter = of(vec![Step::Add(bin("n")), read("n")]);
         assert!(counter.writes && counter.bytes < 100, "{counter:?}");

@@ -4,7 +4,7 @@
 //! the rate is tokio's, so that no worker thread sleeps.
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     codes::Problem,
     limits::{ANSWER_BYTES, SCAN_PAGE, SCAN_RECORDS, SCANS},
-    metrics::{Kind, WorkerMetrics},
+    metrics::{Kind, Place},
     operations::Operations,
 };
 
@@ -66,26 +66,6 @@ struct Scan {
     sent: u64,
 }
 
-/// Counts one scan of a worker until it is dropped.
-struct Place(Arc<WorkerMetrics>);
-
-impl Place {
-    fn take(operations: &Operations) -> Result<Self, Problem> {
-        let metrics = &operations.metrics;
-        if metrics.scans.load(Relaxed) >= SCANS || !operations.has_room() {
-            return Err(Problem::Busy);
-        }
-        metrics.scans.fetch_add(1, Relaxed);
-        Ok(Self(Arc::clone(metrics)))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.scans.fetch_sub(1, Relaxed);
-    }
-}
-
 type Answers = mpsc::Sender<Result<Bytes, Status>>;
 
 impl Scan {
@@ -100,7 +80,8 @@ impl Scan {
             Some(cursor) => (cursor.partition, cursor.after),
             None => (0, None),
         };
-        let place = Place::take(&operations)?;
+        let place = Place::take(&operations.metrics, |metrics| &metrics.scans, SCANS);
+        let place = place.filter(|_| operations.has_room()).ok_or(Problem::Busy)?;
         Ok(Self {
             _place: place,
             operations,
@@ -131,7 +112,8 @@ impl Scan {
             let started = Instant::now();
             let message = self.next_message().await;
             let code = message.as_ref().map_or_else(Problem::code, |_| Code::Ok);
-            self.operations.metrics.count(Kind::Scan, code, started.elapsed());
+            let namespace = self.operations.state.place_of(&self.request.namespace);
+            self.operations.metrics.count(namespace, Kind::Scan, code, started.elapsed());
             let last = message.is_err();
             let message = message.map_err(|problem| status(&problem));
             if answers.send(message).await.is_err() || last {

@@ -126,7 +126,7 @@ fn both_ways_read_the_same() {
             .map(|(ns, key, wanted, policy)| (ns.to_owned(), key, format!("{wanted:?}"), policy));
         short += u32::from(agrees(seed, read, long_get(&message)));
     }
-    assert!(short > 20_000, "{short}");
+    assert!(short > 10_000, "{short}");
 }
 
 /// What clients mostly send is read the short way, every part of it.

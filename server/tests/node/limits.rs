@@ -236,13 +236,20 @@ async fn half_messages_are_bounded() {
     let refused = failure(&status);
     assert_eq!(refused.code(), Code::Overloaded);
     assert!(refused.retryable && !refused.in_doubt);
-    // With them their bytes are gone.
-    while code::<PutResponse>(Err(half(&node, "Put", [&part[..], &[0; 30_000]].concat()).await))
-        == Code::Overloaded
-    {
+    // With them their bytes are gone: one that is whole, and large, is read and found to be nonsense.
+    let whole = [&part[..], &[0; 30_000]].concat();
+    while code::<PutResponse>(Err(raw(&node, "Put", &[], whole.clone()).await)) != Code::Invalid {
         tokio::task::yield_now().await;
     }
     still_serves(&node).await;
+}
+
+/// A call that does not end behind its message is answered all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_without_an_end_is_answered() {
+    let node = TestNode::start();
+    let status = half(&node, "Put", framed(&[0xff])).await;
+    assert_eq!(failure(&status).code(), Code::Invalid);
 }
 
 /// A message whose end does not come is given up, and says so.

@@ -7,12 +7,14 @@ use std::{
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::Stream;
 use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
 use hyper::body::{Body as _, Frame};
+use tokio::time::timeout;
 use tonic::{Status, body::Body};
 
 use super::{
@@ -20,6 +22,9 @@ use super::{
     status::{CODE_KEY, status},
 };
 use crate::codes::Problem;
+
+/// How long the end of a call may be behind its only message.
+const END: Duration = Duration::from_secs(1);
 
 /// The messages of a call, one by one.
 pub struct Messages {
@@ -105,14 +110,15 @@ impl Messages {
             return invalid("the call has no message");
         };
         let message = message?;
-        // Most clients end with their message; for others the end is waited for, since answering before would reset the call.
+        // Many clients end in a frame of its own, just behind. It is waited for, since answering before would reset the call, but
+        // not for long: a client that never ends would have its message kept for ever.
         if self.piece.is_empty() && self.pieces.is_empty() && self.body.is_end_stream() {
             return Ok(message);
         }
-        match poll_fn(|context| self.poll_next(context)).await {
-            None => Ok(message),
-            Some(Ok(_)) => invalid("the call has more than one message"),
-            Some(Err(error)) => Err(error),
+        match timeout(END, poll_fn(|context| self.poll_next(context))).await {
+            Ok(None) | Err(_) => Ok(message),
+            Ok(Some(Ok(_))) => invalid("the call has more than one message"),
+            Ok(Some(Err(error))) => Err(error),
         }
     }
 }

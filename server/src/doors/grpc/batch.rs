@@ -232,8 +232,8 @@ mod tests {
         Batch::new(&operations, deadline)
     }
 
-    fn code(answer: &Vec<u8>) -> Option<Code> {
-        match Response::decode(&answer[..]).unwrap().response {
+    fn code(answer: &[u8]) -> Option<Code> {
+        match Response::decode(answer).unwrap().response {
             Some(Answers::Failure(failure)) => Some(failure.code()),
             _ => None,
         }
@@ -277,7 +277,7 @@ mod tests {
         batch.keep(0, large(max / 4));
         batch.keep(2, large(max / 3));
         batch.keep(1, large(max / 2 - 100));
-        let codes: Vec<_> = batch.answers.iter().map(code).collect();
+        let codes: Vec<_> = batch.answers.iter().map(|answer| code(answer)).collect();
         assert_eq!(codes, [None, None, Some(Code::Limit)]);
         assert!(batch.bytes <= max && batch.reserved_bytes == 0 && batch.promised_bytes == 0);
     }

@@ -3,7 +3,8 @@
 //! * `records`: service Records, its unary calls in it. `batch`, `scan` (with `cursor`), `pipeline`: its others.
 //! * `admin`, `cluster`: the other services.
 //! * `call`, `execute`: one request of any kind, read and executed, for all of them. `in_flight`: many at once.
-//! * `plain`, `request`, `answer`: between protobuf and the engine; `wire`: protobuf by hand. `reservation`: how large an answer
+//! * `ready`: a pipeline's answers on their way.
+//! * `plain`, `request`, `answer`, `value`: between protobuf and the engine; `wire`: protobuf by hand. `reservation`: how large an answer
 //!   may become. `status`: failures as statuses. `timeout`: `grpc-timeout`.
 //! * `connection`: from an accepted socket to a call. `receiving`, `framing`: a call's body as messages, and the answer's.
 //!   `lingering`: how a socket is closed.
@@ -21,6 +22,7 @@ mod in_flight;
 mod lingering;
 mod pipeline;
 mod plain;
+mod ready;
 mod receiving;
 mod records;
 mod request;
@@ -28,6 +30,7 @@ mod reservation;
 mod scan;
 mod status;
 mod timeout;
+mod value;
 mod wire;
 
 pub use status::status;

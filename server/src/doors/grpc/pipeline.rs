@@ -5,7 +5,6 @@
 //! is in what it reads: nothing new is read while too much is in flight, or too many bytes of answers are not taken.
 
 use std::{
-    collections::VecDeque,
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
@@ -19,18 +18,18 @@ use futures::{Stream, channel::mpsc};
 use tonic::Status;
 
 use super::{
-    answer::{Answer, Outcome, put_outcome},
+    answer::Outcome,
     call::{self, Item, Opened},
-    framing::{Messages, ROOM, framed},
+    framing::Messages,
     in_flight::InFlight,
+    ready::Ready,
     status::status,
-    wire::{Entries, number_len, put_head, put_number, sized_len},
+    wire::Entries,
 };
 use crate::{
     codes::Problem,
     limits::{
-        ANSWER_BYTES, ANSWER_BYTES_HELD, ANSWERS_HELD, ANSWERS_PER_MESSAGE, IN_FLIGHT_MIN,
-        READ_BYTES_IN_FLIGHT, STARTS_PER_TURN,
+        ANSWER_BYTES_HELD, ANSWERS_HELD, IN_FLIGHT_MIN, READ_BYTES_IN_FLIGHT, STARTS_PER_TURN,
     },
     operations::Operations,
 };
@@ -276,67 +275,6 @@ impl Driver {
         Ok(sent)
     }
 }
-
-/// Answers on their way to the client, written as they become ready.
-#[derive(Default)]
-struct Ready {
-    messages: VecDeque<Message>,
-    answers: usize,
-    bytes: usize,
-    /// Bytes of the last message sent: the next one is made with room for as many.
-    last: usize,
-}
-
-/// A framed [`PipelineResponse`](cairn_proto::v1::PipelineResponse).
-struct Message {
-    buffer: Vec<u8>,
-    answers: usize,
-}
-
-impl Ready {
-    fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-    }
-
-    /// Adds an answer to the last message, or to a new one where that is full. Returns its bytes.
-    fn add(&mut self, id: u64, outcome: &Outcome) -> usize {
-        let expected = outcome.as_ref().map_or(0, Answer::len);
-        let fits = |message: &Message| {
-            message.answers < ANSWERS_PER_MESSAGE && message.buffer.len() + expected <= ANSWER_BYTES
-        };
-        if !self.messages.back().is_some_and(fits) {
-            let mut buffer = Vec::with_capacity(self.last.max(expected) + FRONT);
-            buffer.extend_from_slice(&ROOM);
-            self.messages.push_back(Message { buffer, answers: 0 });
-        }
-        let Some(message) = self.messages.back_mut() else { return 0 };
-        let before = message.buffer.len();
-        put_outcome(outcome, &mut message.buffer, |len, out| {
-            let id_len = if id == 0 { 0 } else { number_len(id) };
-            put_head(1, id_len + sized_len(len), out);
-            if id != 0 {
-                put_number(1, id, out);
-            }
-            put_head(2, len, out);
-        });
-        let bytes = message.buffer.len() - before;
-        message.answers += 1;
-        self.answers += 1;
-        self.bytes += bytes;
-        bytes
-    }
-
-    fn take(&mut self) -> Option<Bytes> {
-        let Message { buffer, answers } = self.messages.pop_front()?;
-        self.answers -= answers;
-        self.bytes -= buffer.len() - ROOM.len();
-        self.last = buffer.len().min(ANSWER_BYTES);
-        Some(framed(buffer))
-    }
-}
-
-/// Room for what stands around a message's first answer.
-const FRONT: usize = 64;
 
 /// The client is gone.
 struct Gone;

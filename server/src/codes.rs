@@ -145,7 +145,7 @@ impl std::fmt::Display for Problem {
             Self::Deadline { in_doubt: true } => {
                 f.write_str("the deadline passed while the write was under way; it may be applied")
             }
-            Self::Busy => f.write_str("the node has too many operations in flight; try again"),
+            Self::Busy => f.write_str("the node has too much in flight; try again"),
             Self::Stopping => f.write_str("the node is stopping; the operation was not started"),
             Self::Invalid(what)
             | Self::Limit(what)

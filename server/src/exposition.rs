@@ -44,8 +44,8 @@ impl Collector for Node {
 
 type Value = fn(&Stats) -> u64;
 
-/// Name, help and value of every gauge of a namespace.
-const GAUGES: [(&str, &str, Value); 9] = [
+/// Name, help and value of every gauge of a namespace: a new one is a line here.
+const GAUGES: &[(&str, &str, Value)] = &[
     ("records", "Records, without tombstones and expired ones", |s| s.records),
     ("tombstones", "Durable deletes still kept", |s| s.tombstones),
     ("expired_records", "Expired records still in the index", |s| s.expired),
@@ -57,8 +57,8 @@ const GAUGES: [(&str, &str, Value); 9] = [
     ("free_write_blocks", "Write blocks free for writing", |s| s.free_blocks),
 ];
 
-/// Name, help and value of every counter of a namespace.
-const COUNTERS: [(&str, &str, Value); 11] = [
+/// Name, help and value of every counter of a namespace: a new one is a line here.
+const COUNTERS: &[(&str, &str, Value)] = &[
     ("reads", "Reads of records asked for", |s| s.reads),
     ("writes", "Writes applied", |s| s.writes),
     ("deletes", "Deletes applied", |s| s.deletes),
@@ -81,6 +81,8 @@ impl Node {
         let in_flight = state.workers.iter().map(|worker| worker.in_flight.load(Relaxed) as u64);
         gauge("connections", "Connections open now", state.connections.load(Relaxed) as u64)?;
         gauge("operations_in_flight", "Operations in flight now", in_flight.sum())?;
+        let receiving = state.workers.iter().map(|worker| worker.receiving.load(Relaxed) as u64);
+        gauge("receiving_bytes", "Bytes held of incomplete messages", receiving.sum())?;
         gauge("workers", "Worker threads", state.workers.len() as u64)?;
         gauge("resident_bytes", "Resident memory of the process", process::resident_bytes())?;
         gauge("uptime_seconds", "Time since the start", state.started.elapsed().as_secs())?;
@@ -96,16 +98,18 @@ impl Node {
     }
 
     fn operations(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        let help = "Operations by kind and code";
+        let help = "Operations by namespace, kind and code; of no namespace are those that named none of this node's";
         let mut family =
             encoder.encode_descriptor("operations", help, None, MetricType::Counter)?;
-        for kind in Kind::ALL {
-            for code in 0..CODES {
-                let count = self.sum(kind, |metrics| metrics.codes[code].load(Relaxed));
+        for (place, namespace) in self.places() {
+            for (kind, code) in
+                Kind::ALL.into_iter().flat_map(|kind| (0..CODES).map(move |code| (kind, code)))
+            {
+                let count = self.sum(place, kind, |metrics| metrics.codes[code].load(Relaxed));
                 if count > 0 {
                     let code = Code::try_from(code as i32).unwrap_or(Code::Internal);
                     let code = code.as_str_name().trim_start_matches("CODE_");
-                    let labels = [("kind", kind.name()), ("code", code)];
+                    let labels = [("namespace", namespace), ("kind", kind.name()), ("code", code)];
                     family
                         .encode_family(&labels)?
                         .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
@@ -120,22 +124,34 @@ impl Node {
         let seconds = Some(&Unit::Seconds);
         let mut family =
             encoder.encode_descriptor("latency", help, seconds, MetricType::Histogram)?;
-        for kind in Kind::ALL {
-            let bucket = |index: usize| {
-                let bound = match index {
-                    last if last == BUCKETS - 1 => f64::INFINITY,
-                    index => (1u64 << index) as f64 / 1e6,
+        for (place, namespace) in self.places() {
+            for kind in Kind::ALL {
+                let bucket = |index: usize| {
+                    let bound = match index {
+                        last if last == BUCKETS - 1 => f64::INFINITY,
+                        index => (1u64 << index) as f64 / 1e6,
+                    };
+                    let count = |metrics: &KindMetrics| metrics.buckets[index].load(Relaxed);
+                    (bound, self.sum(place, kind, count))
                 };
-                (bound, self.sum(kind, |metrics| metrics.buckets[index].load(Relaxed)))
-            };
-            let buckets: Vec<_> = (0..BUCKETS).map(bucket).collect();
-            let count = buckets.iter().map(|(_, count)| count).sum();
-            let sum = self.sum(kind, |metrics| metrics.nanos.load(Relaxed)) as f64 / 1e9;
-            family
-                .encode_family(&[("kind", kind.name())])?
-                .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+                let buckets: Vec<_> = (0..BUCKETS).map(bucket).collect();
+                let count = buckets.iter().map(|(_, count)| count).sum();
+                // Series that never counted would be most of them.
+                if count > 0 {
+                    let sum = self.sum(place, kind, |metrics| metrics.nanos.load(Relaxed));
+                    family
+                        .encode_family(&[("namespace", namespace), ("kind", kind.name())])?
+                        .encode_histogram::<NoLabelSet>(sum as f64 / 1e9, count, &buckets, None)?;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Every namespace with its place, and what reached none.
+    fn places(&self) -> impl Iterator<Item = (Option<usize>, &str)> {
+        let named = self.0.namespaces.iter().enumerate();
+        named.map(|(place, served)| (Some(place), served.name.as_str())).chain([(None, "")])
     }
 
     fn namespaces(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
@@ -184,7 +200,7 @@ impl Node {
         Ok(())
     }
 
-    fn sum(&self, kind: Kind, value: impl Fn(&KindMetrics) -> u64) -> u64 {
-        self.0.workers.iter().map(|worker| value(worker.kind(kind))).sum()
+    fn sum(&self, place: Option<usize>, kind: Kind, value: impl Fn(&KindMetrics) -> u64) -> u64 {
+        self.0.workers.iter().map(|worker| value(worker.kind(place, kind))).sum()
     }
 }

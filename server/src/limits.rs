@@ -39,6 +39,9 @@ pub const OPERATE_ANSWER: usize = 32 << 20;
 /// Bytes on the device that one page of a scan reads at most, besides its first record. A message may be four times that in
 /// protobuf, of lists of small numbers.
 pub const SCAN_PAGE: u64 = ANSWER_BYTES as u64;
+/// Calls of services other than Records that one worker serves at once, until their answer begins: they are for people and
+/// tools, and some of them gather much.
+pub const OTHER_CALLS: usize = 256;
 /// Scans of one worker at once: each holds two messages.
 pub const SCANS: usize = 256;
 /// Requests to devices that a worker has under way before it takes no more operations: that many only wait when a device hangs.
@@ -89,6 +92,8 @@ pub struct Limits {
     pub stream_in_flight: usize,
     /// Operations in flight of one worker.
     pub worker_in_flight: usize,
+    /// Bytes that one worker holds of messages that are not complete yet, over all connections.
+    pub worker_receiving: usize,
     /// The deadline of a call that brings none.
     pub request_timeout: Duration,
     /// How long a new connection may take to speak HTTP/2.
@@ -112,6 +117,7 @@ impl Default for Limits {
             pipeline_items: 1024,
             stream_in_flight: 1024,
             worker_in_flight: 16_384,
+            worker_receiving: 64 << 20,
             request_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(10),

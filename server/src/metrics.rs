@@ -4,7 +4,10 @@
 //! adds the workers up and may see a moment in between.
 
 use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -71,26 +74,78 @@ pub struct KindMetrics {
 }
 
 /// The counters of one worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(128))]
 pub struct WorkerMetrics {
-    kinds: [KindMetrics; Kind::ALL.len()],
+    /// Of each namespace, in the order of the configuration; behind them, of requests that reached none.
+    namespaces: Box<[[KindMetrics; Kind::ALL.len()]]>,
     /// Operations in flight now.
     pub in_flight: AtomicUsize,
+    /// Bytes it holds of messages that are not complete yet.
+    pub receiving: AtomicUsize,
     /// Scans it serves now.
     pub scans: AtomicUsize,
+    /// Calls of services other than Records it serves now.
+    pub other_calls: AtomicUsize,
     /// Connections it serves now.
     pub connections: AtomicUsize,
+}
+
+/// One of the places that a worker has for something, until it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    metrics: Arc<WorkerMetrics>,
+    taken: fn(&WorkerMetrics) -> &AtomicUsize,
+}
+
+impl Place {
+    /// Takes one of `places`, of which `taken` counts those that are taken; `None` when that are all.
+    pub fn take(
+        metrics: &Arc<WorkerMetrics>,
+        taken: fn(&WorkerMetrics) -> &AtomicUsize,
+        places: usize,
+    ) -> Option<Self> {
+        if taken(metrics).load(Relaxed) >= places {
+            return None;
+        }
+        taken(metrics).fetch_add(1, Relaxed);
+        Some(Self { metrics: Arc::clone(metrics), taken })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        (self.taken)(&self.metrics).fetch_sub(1, Relaxed);
+    }
 }
 
 fn add(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(by), Relaxed);
 }
 
+impl Default for WorkerMetrics {
+    /// Those of a node without a namespace.
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
 impl WorkerMetrics {
-    /// Counts an operation. Only the worker's own thread may call this.
-    pub fn count(&self, kind: Kind, code: Code, took: Duration) {
-        let metrics = self.kind(kind);
+    /// Counters for so many namespaces.
+    pub fn new(namespaces: usize) -> Self {
+        Self {
+            namespaces: (0..=namespaces).map(|_| Default::default()).collect(),
+            in_flight: AtomicUsize::new(0),
+            receiving: AtomicUsize::new(0),
+            scans: AtomicUsize::new(0),
+            other_calls: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+        }
+    }
+
+    /// Counts an operation on the namespace of this place, if it reached one. Only the worker's own thread may call this.
+    pub fn count(&self, namespace: Option<usize>, kind: Kind, code: Code, took: Duration) {
+        let metrics = self.kind(namespace, kind);
         let nanos = took.as_nanos() as u64;
         let bucket = (u64::BITS - (nanos / 1000).leading_zeros()) as usize;
         add(&metrics.codes[code as usize], 1);
@@ -98,14 +153,15 @@ impl WorkerMetrics {
         add(&metrics.nanos, nanos);
     }
 
-    /// The counters of a kind.
-    pub fn kind(&self, kind: Kind) -> &KindMetrics {
-        &self.kinds[kind as usize]
+    /// The counters of a kind on the namespace of this place, or of those that reached none.
+    pub fn kind(&self, namespace: Option<usize>, kind: Kind) -> &KindMetrics {
+        let none = self.namespaces.len() - 1;
+        &self.namespaces[namespace.map_or(none, |place| place.min(none))][kind as usize]
     }
 
     /// Operations of all kinds and codes.
     pub fn operations(&self) -> u64 {
-        let codes = self.kinds.iter().flat_map(|kind| &kind.codes);
+        let codes = self.namespaces.iter().flatten().flat_map(|kind| &kind.codes);
         codes.map(|count| count.load(Relaxed)).sum()
     }
 }

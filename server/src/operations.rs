@@ -52,63 +52,63 @@ impl Operations {
     /// Reads a record.
     pub async fn get(
         &self,
-        namespace: &str,
+        served: &Served,
         key: &Key,
         policy: &ReadPolicy,
     ) -> Result<Record, Problem> {
-        self.engine(namespace)?.get(key, policy).await?.ok_or(Problem::NotFound)
+        served.engine.get(key, policy).await?.ok_or(Problem::NotFound)
     }
 
     /// Whether a record exists.
     pub async fn exists(
         &self,
-        namespace: &str,
+        served: &Served,
         key: &Key,
         policy: &ReadPolicy,
     ) -> Result<Option<Metadata>, Problem> {
-        Ok(self.engine(namespace)?.exists(key, policy).await?)
+        Ok(served.engine.exists(key, policy).await?)
     }
 
     /// Writes bins.
     pub async fn put(
         &self,
-        namespace: &str,
+        served: &Served,
         key: &Key,
         bins: &[(Box<str>, Value)],
         policy: &WritePolicy,
     ) -> Result<Metadata, Problem> {
-        decided(self.writable(namespace, policy)?.put(key, bins, policy).await?)
+        decided(writable(served, policy)?.put(key, bins, policy).await?)
     }
 
     /// Deletes a record, durably.
     pub async fn delete(
         &self,
-        namespace: &str,
+        served: &Served,
         key: &Key,
         policy: &WritePolicy,
     ) -> Result<(), Problem> {
-        decided(self.writable(namespace, policy)?.delete(key, policy).await?)
+        decided(writable(served, policy)?.delete(key, policy).await?)
     }
 
     /// Gives a record a new lifetime.
     pub async fn touch(
         &self,
-        namespace: &str,
+        served: &Served,
         key: &Key,
         policy: &WritePolicy,
     ) -> Result<Metadata, Problem> {
-        decided(self.writable(namespace, policy)?.touch(key, policy).await?)
+        decided(writable(served, policy)?.touch(key, policy).await?)
     }
 
     /// Several operations on one record, atomically.
     pub async fn operate(
         &self,
-        namespace: &str,
+        served: &Served,
         key: &Key,
         operations: &[Operation],
         policy: &WritePolicy,
     ) -> Result<Operated, Problem> {
-        decided(self.writable(namespace, policy)?.operate(key, operations, policy).await?)
+        decided(writable(served, policy)?.operate(key, operations, policy).await?)
     }
 
     /// One page of a partition.
@@ -121,7 +121,7 @@ impl Operations {
         limit: usize,
         bytes: u64,
     ) -> Result<ScanPage, Problem> {
-        Ok(self.engine(namespace)?.scan(partition, after, set, limit, bytes).await?)
+        Ok(self.namespace(namespace)?.engine.scan(partition, after, set, limit, bytes).await?)
     }
 
     /// Removes the records of a set, or all. One at a time of a namespace: another is refused as long as it runs, even when
@@ -140,24 +140,19 @@ impl Operations {
         Ok(ended.map_err(|_| Problem::Internal("the truncation's task is gone".into()))??)
     }
 
-    /// The deadline of a call that wants `timeout`, or the server's default.
-    pub fn deadline(&self, timeout: Option<Duration>) -> Instant {
-        let now = Instant::now();
+    /// When a call that came at `started` must be answered: after `timeout`, or the server's default.
+    pub fn deadline(&self, started: Instant, timeout: Option<Duration>) -> Instant {
         let default = self.state.limits.request_timeout;
-        now.checked_add(timeout.unwrap_or(default)).unwrap_or(now + default)
+        started.checked_add(timeout.unwrap_or(default)).unwrap_or(started + default)
     }
+}
 
-    fn engine(&self, namespace: &str) -> Result<&Arc<Namespace>, Problem> {
-        Ok(&self.namespace(namespace)?.engine)
+/// The engine's side of a namespace, if it allows a write with this policy.
+fn writable<'a>(served: &'a Served, policy: &WritePolicy) -> Result<&'a Namespace, Problem> {
+    if !served.weaker_per_request {
+        check_strength(served.engine.config(), policy)?;
     }
-
-    fn writable(&self, namespace: &str, policy: &WritePolicy) -> Result<&Arc<Namespace>, Problem> {
-        let served = self.namespace(namespace)?;
-        if !served.weaker_per_request {
-            check_strength(served.engine.config(), policy)?;
-        }
-        Ok(&served.engine)
-    }
+    Ok(&served.engine)
 }
 
 /// Runs one operation under its deadline.

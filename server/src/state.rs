@@ -85,8 +85,8 @@ impl State {
             advertise: config.node.advertised_host(),
             started: Instant::now(),
             io,
+            workers: (0..workers).map(|_| Arc::new(WorkerMetrics::new(namespaces.len()))).collect(),
             namespaces,
-            workers: (0..workers).map(|_| Arc::default()).collect(),
             connections: AtomicUsize::new(0),
             refused_connections: AtomicUsize::new(0),
             addresses: OnceLock::new(),
@@ -96,9 +96,14 @@ impl State {
         }
     }
 
-    /// The namespace of this name. There are few, so that a walk is the fastest look-up.
+    /// The namespace of this name.
     pub fn namespace(&self, name: &str) -> Option<&Served> {
-        self.namespaces.iter().find(|served| served.name == name)
+        self.place_of(name).map(|place| &self.namespaces[place])
+    }
+
+    /// The place in [`State::namespaces`] of this name. There are few, so that a walk is the fastest look-up.
+    pub fn place_of(&self, name: &str) -> Option<usize> {
+        self.namespaces.iter().position(|served| served.name == name)
     }
 
     /// `host:port` of the gRPC door as clients are told it.

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use cairn_sdk::{Client, Code, Key, Op};
 use futures::{TryStreamExt, future::join_all};
-use support::{Proxy, TestNode, until};
+use support::{TestNode, node_and_proxy, put_all, until, writes};
 use tokio::sync::watch;
 
 /// Scans that a program leaves unread hold up nothing but scans: puts, batches and the node's answers about itself go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unread_scans_hold_up_no_other_calls() {
-    let node = TestNode::start();
-    let (direct, proxy) = (node.client().await, Proxy::start(node.address()).await);
+    let (_node, direct, proxy) = node_and_proxy().await;
     let keys: Vec<_> = (0..1500i64).map(|n| Key::new("test", "s", n)).collect();
     let load =
         keys.iter().fold(direct.batch(), |batch, key| batch.put(key, [("v", vec![7u8; 8192])]));
@@ -78,22 +77,17 @@ async fn dropping_a_client_closes_its_connections() {
 /// Calls that were given up count as long as they are on their way: giving up makes no room for more than was allowed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_given_up_still_take_room() {
-    let node = TestNode::start();
-    let (direct, proxy) = (node.client().await, Proxy::start(node.address()).await);
+    let (_node, direct, proxy) = node_and_proxy().await;
     let client = Client::builder().in_flight(8).connect(proxy.address()).await.unwrap();
     let keys: Vec<_> = (0..8).map(|n| Key::new("test", "s", n)).collect();
     proxy.hold(true);
-    let putting = tokio::spawn({
-        let (client, keys) = (client.clone(), keys.clone());
-        async move { join_all(keys.iter().map(|key| client.put(key, [("n", 1)]).into_future())).await }
-    });
-    let written = async || direct.admin().namespaces().await.unwrap()[0].stats.writes;
-    until(async || written().await == 8).await;
+    let putting = put_all(&client, &keys);
+    until(async || writes(&direct).await == 8).await;
     putting.abort();
     assert!(putting.await.unwrap_err().is_cancelled());
     let more = client.put(&keys[0], [("n", 2)]).deadline(Duration::from_millis(100)).await;
     let error = more.unwrap_err();
-    assert_eq!((error.code, error.in_doubt, written().await), (Code::Deadline, false, 8));
+    assert_eq!((error.code, error.in_doubt, writes(&direct).await), (Code::Deadline, false, 8));
     // Their answers make room again.
     proxy.hold(false);
     client.put(&keys[0], [("n", 3)]).await.unwrap();

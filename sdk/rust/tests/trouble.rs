@@ -9,7 +9,7 @@ use std::{
 
 use cairn_sdk::{Client, Code, Key, Op, bins};
 use futures::{StreamExt, TryStreamExt, future::join_all, stream};
-use support::{Proxy, TestNode, until};
+use support::{Proxy, TestNode, node_and_proxy, put_all, until, writes};
 
 async fn through(proxy: &Proxy) -> Client {
     Client::builder()
@@ -54,8 +54,7 @@ async fn many_tasks_share_a_client() {
 /// A write whose answer is lost with the connection is reported in doubt, and not made again behind the user's back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_cut_off_is_in_doubt_and_made_once() {
-    let node = TestNode::start();
-    let (direct, proxy) = (node.client().await, Proxy::start(node.address()).await);
+    let (_node, direct, proxy) = node_and_proxy().await;
     let client = through(&proxy).await;
     let key = Key::new("test", "s", "n");
     until(async || proxy.connections() == 2).await;
@@ -77,8 +76,7 @@ async fn a_write_cut_off_is_in_doubt_and_made_once() {
 /// A read whose connection breaks is made again: the user sees nothing but a longer wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_survive_a_cut() {
-    let node = TestNode::start();
-    let proxy = Proxy::start(node.address()).await;
+    let (_node, _, proxy) = node_and_proxy().await;
     let client = through(&proxy).await;
     let keys: Vec<_> = (0..200).map(|n| Key::new("test", "s", n)).collect();
     for key in &keys {
@@ -100,8 +98,7 @@ async fn reads_survive_a_cut() {
 /// A write that could not be sent is not lost and not in doubt: it goes out when there is a connection again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_wait_for_a_connection() {
-    let node = TestNode::start();
-    let (direct, proxy) = (node.client().await, Proxy::start(node.address()).await);
+    let (_node, direct, proxy) = node_and_proxy().await;
     let client = through(&proxy).await;
     let key = Key::new("test", "s", "n");
     client.operate(&key, [Op::add("n", 1)]).await.unwrap();
@@ -126,8 +123,7 @@ async fn writes_wait_for_a_connection() {
 /// A call ends by its deadline, says whether a write may have been applied, and leaves the connection in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deadlines_are_kept() {
-    let node = TestNode::start();
-    let proxy = Proxy::start(node.address()).await;
+    let (_node, _, proxy) = node_and_proxy().await;
     let client = through(&proxy).await;
     let key = Key::new("test", "s", "n");
     client.put(&key, [("n", 1)]).await.unwrap();
@@ -155,33 +151,27 @@ async fn deadlines_are_kept() {
 /// No more calls are on their way than were allowed: the others wait in the program, not on the node.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_in_flight_is_bounded() {
-    let node = TestNode::start();
-    let (direct, proxy) = (node.client().await, Proxy::start(node.address()).await);
+    let (_node, direct, proxy) = node_and_proxy().await;
     let client =
         Client::builder().connections(2).in_flight(8).connect(proxy.address()).await.unwrap();
     let keys: Vec<_> = (0..100).map(|n| Key::new("test", "s", n)).collect();
     proxy.hold(true);
-    let putting = tokio::spawn({
-        let (client, keys) = (client.clone(), keys.clone());
-        async move { join_all(keys.iter().map(|key| client.put(key, [("n", 1)]).into_future())).await }
-    });
-    let written = async || direct.admin().namespaces().await.unwrap()[0].stats.writes;
-    until(async || written().await == 8).await;
+    let putting = put_all(&client, &keys);
+    until(async || writes(&direct).await == 8).await;
     // One more that cannot be admitted ends by its deadline, and surely was not applied.
     let extra =
         client.put(&keys[0], [("n", 2)]).deadline(Duration::from_millis(50)).await.unwrap_err();
     assert_eq!((extra.code, extra.in_doubt), (Code::Deadline, false));
-    assert_eq!(written().await, 8);
+    assert_eq!(writes(&direct).await, 8);
     proxy.hold(false);
     assert!(putting.await.unwrap().into_iter().all(|put| put.is_ok()));
-    assert_eq!(written().await, 100);
+    assert_eq!(writes(&direct).await, 100);
 }
 
 /// A scan goes on after a break: every record is returned, and none twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scans_survive_cuts() {
-    let node = TestNode::start();
-    let (direct, proxy) = (node.client().await, Proxy::start(node.address()).await);
+    let (_node, direct, proxy) = node_and_proxy().await;
     let keys: Vec<_> = (0..20_000i64).map(|n| Key::new("test", "s", n)).collect();
     let load =
         keys.iter().fold(direct.batch(), |batch, key| batch.put(key, [("v", vec![7u8; 200])]));

@@ -109,6 +109,11 @@ fn limits_of(raw: &raw::Limits) -> Checked<Limits> {
         pipeline_items: number(&raw.pipeline_items, 1..=65_536, default.pipeline_items)?,
         stream_in_flight: number(&raw.stream_in_flight, 1..=1 << 20, default.stream_in_flight)?,
         worker_in_flight: number(&raw.worker_in_flight, 1..=1 << 20, default.worker_in_flight)?,
+        worker_receiving: size(
+            &raw.worker_receiving,
+            1 << 20..=1 << 36,
+            default.worker_receiving as u64,
+        )? as usize,
         request_timeout: time(&raw.request_timeout, second / 1000, default.request_timeout)?,
         handshake_timeout: time(&raw.handshake_timeout, second / 10, default.handshake_timeout)?,
         stop_timeout: time(&raw.stop_timeout, Duration::ZERO, default.stop_timeout)?,

@@ -43,6 +43,7 @@ pub struct Limits {
     pub pipeline_items: Given<i64>,
     pub stream_in_flight: Given<i64>,
     pub worker_in_flight: Given<i64>,
+    pub worker_receiving: Given<Size>,
     pub request_timeout: Given<Time>,
     pub handshake_timeout: Given<Time>,
     pub stop_timeout: Given<Time>,

@@ -60,6 +60,8 @@ fn limits(out: &mut String, config: &Config) -> std::fmt::Result {
     writeln!(out, "pipeline-items = {}", limits.pipeline_items)?;
     writeln!(out, "stream-in-flight = {}", limits.stream_in_flight)?;
     writeln!(out, "worker-in-flight = {}", limits.worker_in_flight)?;
+    let receiving = format_size(limits.worker_receiving as u64);
+    writeln!(out, "worker-receiving = {}", quoted(receiving))?;
     time(out, "request-timeout", limits.request_timeout)?;
     time(out, "handshake-timeout", limits.handshake_timeout)?;
     time(out, "stop-timeout", limits.stop_timeout)?;

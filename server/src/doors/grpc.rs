@@ -1,29 +1,36 @@
 //! The gRPC door: one file per service or group of calls, and what they share.
 //!
-//! * `records`: the unary calls. `batch`, `scan` (with `cursor`), `pipeline`: the others of
-//!   service Records.
+//! * `records`: service Records, its unary calls in it. `batch`, `scan` (with `cursor`), `pipeline`: its others.
 //! * `admin`, `cluster`: the other services.
-//! * `execute`: one [`Request`](cairn_proto::v1::Request) of any kind, for all of them. `in_flight`: many at once.
-//! * `request`, `answer`: between protobuf and the engine. `status`: failures as statuses. `timeout`: `grpc-timeout`.
-//! * `counted`: a codec that bounds a message before it is decoded. `reservation`: how large an answer may become.
-//! * `connection`: from an accepted socket to a call. `lingering`: how a socket is closed.
+//! * `call`, `execute`: one request of any kind, read and executed, for all of them. `in_flight`: many at once.
+//! * `ready`: a pipeline's answers on their way.
+//! * `plain`, `request`, `answer`, `value`: between protobuf and the engine; `wire`: protobuf by hand. `reservation`: how large an answer
+//!   may become. `status`: failures as statuses. `timeout`: `grpc-timeout`.
+//! * `connection`: from an accepted socket to a call. `receiving`, `framing`: a call's body as messages, and the answer's.
+//!   `lingering`: how a socket is closed.
 
 mod admin;
 mod answer;
 mod batch;
+mod call;
 mod cluster;
 pub(crate) mod connection;
-mod counted;
 mod cursor;
 mod execute;
+mod framing;
 mod in_flight;
 mod lingering;
 mod pipeline;
+mod plain;
+mod ready;
+mod receiving;
 mod records;
 mod request;
 mod reservation;
 mod scan;
 mod status;
 mod timeout;
+mod value;
+mod wire;
 
 pub use status::status;

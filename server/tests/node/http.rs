@@ -36,9 +36,9 @@ async fn metrics_count_operations() {
     }
     let metrics = fetch(&node, "/metrics").await;
     for line in [
-        "cairn_operations_total{kind=\"put\",code=\"OK\"} 4",
-        "cairn_operations_total{kind=\"get\",code=\"NOT_FOUND\"} 4",
-        "cairn_latency_seconds_count{kind=\"put\"} 4",
+        "cairn_operations_total{namespace=\"test\",kind=\"put\",code=\"OK\"} 4",
+        "cairn_operations_total{namespace=\"test\",kind=\"get\",code=\"NOT_FOUND\"} 4",
+        "cairn_latency_seconds_count{namespace=\"test\",kind=\"put\"} 4",
         "cairn_namespace_records{namespace=\"test\"} 4",
         "cairn_device_failed{namespace=\"test\"",
     ] {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use cairn_proto::v1::{
-    BatchRequest, Code, GetRequest, OperateRequest, Operation, PipelineRequest, PutResponse,
-    Request as AnyRequest, ScanRequest, operation::Operation as Op, request::Request as Kind,
+    BatchRequest, Code, GetNodeRequest, GetRequest, OperateRequest, Operation, PipelineRequest,
+    PutResponse, Request as AnyRequest, ScanRequest, admin_client::AdminClient,
+    operation::Operation as Op, request::Request as Kind,
 };
 use futures::{StreamExt, stream};
 use tokio::{
@@ -191,4 +192,112 @@ async fn named_bins_are_bounded() {
         let record = client.get(named(names)).await.unwrap().into_inner().record.unwrap();
         assert_eq!(record.bins.len(), count.min(20));
     }
+}
+
+/// Scans each hold messages, so that a worker serves only so many: one more is refused in a way that is safe to retry, and the
+/// place of one that was given up is free again.
+#[tokio::test(flavor = "multi_thread")]
+async fn scans_are_bounded() {
+    let node = TestNode::with(|config| config.node.workers = 1);
+    let mut client = node.records().await;
+    for i in 0..100 {
+        client.put(put(&format!("k{i}"), vec![int("a", 1)])).await.unwrap();
+    }
+    // At one record a second they are all under way until they are dropped.
+    let slow =
+        || ScanRequest { namespace: "test".into(), records_per_second: 1, ..Default::default() };
+    let mut scans = Vec::new();
+    for _ in 0..256 {
+        scans.push(client.scan(slow()).await.unwrap());
+    }
+    let refused = failure(&client.scan(slow()).await.unwrap_err());
+    assert_eq!(refused.code(), Code::Overloaded);
+    assert!(refused.retryable && !refused.in_doubt);
+    still_serves(&node).await;
+    drop(scans.pop());
+    // Its place is free once the node has seen it go.
+    while client.scan(slow()).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Clients that send the greater part of a message and stop cannot fill memory: what a worker holds for all of them is bounded, and
+/// who goes beyond is refused in a way that is safe to retry.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_messages_are_bounded() {
+    let node = TestNode::with(|config| {
+        config.node.workers = 1;
+        config.limits.worker_receiving = 100_000;
+    });
+    let part = [&[0u8][..], &90_000u32.to_be_bytes(), &[0; 60_000]].concat();
+    // Which of the two comes first does not matter: they do not fit together.
+    let (one, other) = (half(&node, "Put", part.clone()), half(&node, "Put", part.clone()));
+    let status = tokio::select! { status = one => status, status = other => status };
+    let refused = failure(&status);
+    assert_eq!(refused.code(), Code::Overloaded);
+    assert!(refused.retryable && !refused.in_doubt);
+    // With them their bytes are gone: one that is whole, and large, is read and found to be nonsense.
+    let whole = [&part[..], &[0; 30_000]].concat();
+    while code::<PutResponse>(Err(raw(&node, "Put", &[], whole.clone()).await)) != Code::Invalid {
+        tokio::task::yield_now().await;
+    }
+    still_serves(&node).await;
+}
+
+/// A call that does not end behind its message is answered all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_without_an_end_is_answered() {
+    let node = TestNode::start();
+    let status = half(&node, "Put", framed(&[0xff])).await;
+    assert_eq!(failure(&status).code(), Code::Invalid);
+}
+
+/// A message whose end does not come is given up, and says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_message_is_given_up() {
+    let node = TestNode::with(|config| config.limits.request_timeout = Duration::from_millis(100));
+    let part = [&[0u8][..], &9000u32.to_be_bytes(), &[0; 600]].concat();
+    for method in ["Put", "Batch", "Pipeline"] {
+        let status = half(&node, method, part.clone()).await;
+        let late = failure(&status);
+        assert_eq!(late.code(), Code::Deadline, "{method}");
+        assert!(!late.in_doubt);
+    }
+}
+
+/// Very many small calls at once on one connection, of which each brings small frames, are all answered, and the connection stays:
+/// the protocol's guards against floods are not for clients that only have much to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_calls_share_a_connection() {
+    let node = TestNode::with(|config| config.node.workers = 1);
+    let client = node.records().await;
+    client.clone().put(put("k", vec![int("a", 1)])).await.unwrap();
+    let calls = (0..10_000).map(|_| {
+        let mut client = client.clone();
+        async move {
+            for _ in 0..3 {
+                client.get(get("k")).await.unwrap();
+            }
+        }
+    });
+    futures::future::join_all(calls).await;
+    let messages = (0..100u64).map(|message| {
+        let items = (0..100).map(|id| item(message * 100 + id, Kind::Get(get("k")))).collect();
+        PipelineRequest { items }
+    });
+    let streams = (0..10).map(|_| {
+        let (mut client, messages) = (client.clone(), messages.clone());
+        async move {
+            let mut answers = client.pipeline(stream::iter(messages)).await.unwrap().into_inner();
+            let mut count = 0;
+            while let Some(message) = answers.next().await {
+                count += message.unwrap().answers.len();
+            }
+            assert_eq!(count, 10_000);
+        }
+    });
+    futures::future::join_all(streams).await;
+    let about = AdminClient::new(node.channel().await).get_node(GetNodeRequest {}).await.unwrap();
+    // This one and the one that all of that went over.
+    assert_eq!(about.into_inner().connections, 2);
 }

@@ -1,5 +1,7 @@
 //! A node on a temporary file, and short ways to say keys, values and requests.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
 use cairn_engine::DeviceConfig;
 use cairn_proto::v1::{
@@ -7,7 +9,9 @@ use cairn_proto::v1::{
     request, value::Kind,
 };
 use cairn_server::{Addresses, Config, Node, Options};
-use http_body_util::Full;
+use futures::{StreamExt, stream};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Body, Frame};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tempfile::TempDir;
@@ -131,20 +135,47 @@ pub fn item(id: u64, request: request::Request) -> v1::PipelineItem {
 /// Calls `method` of service Records with a body and headers as they are, past everything that a gRPC client would do to them,
 /// and answers the status it failed with.
 pub async fn raw(node: &TestNode, method: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Status {
+    call(node, method, headers, Full::<Bytes>::from(body)).await
+}
+
+/// The same with a body that goes on behind these bytes, but nothing of it comes.
+pub async fn half(node: &TestNode, method: &str, body: Vec<u8>) -> Status {
+    let start = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from(body)))]);
+    call(node, method, &[], StreamBody::new(start.chain(stream::pending()))).await
+}
+
+async fn call<B>(node: &TestNode, method: &str, headers: &[(&str, &str)], body: B) -> Status
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
+{
     let stream = TcpStream::connect(node.addresses().grpc).await.unwrap();
     let io = TokioIo::new(stream);
     let connection = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await;
     let (mut sender, connection) = connection.unwrap();
-    let connection = tokio::spawn(connection);
+    let connection = AbortOnDrop(tokio::spawn(connection));
     let uri = format!("http://{}/cairn.v1.Records/{method}", node.addresses().grpc);
     let mut request = http::Request::post(uri).header("content-type", "application/grpc");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let response =
-        sender.send_request(request.body(Full::<Bytes>::from(body)).unwrap()).await.unwrap();
-    connection.abort();
-    Status::from_header_map(response.headers()).expect("the call failed")
+    let response = sender.send_request(request.body(body).unwrap()).await.unwrap();
+    let (head, body) = response.into_parts();
+    // A stream's status comes behind its messages.
+    let status = match Status::from_header_map(&head.headers) {
+        Some(status) => Some(status),
+        None => body.collect().await.unwrap().trailers().and_then(Status::from_header_map),
+    };
+    drop(connection);
+    status.expect("the call failed")
+}
+
+/// Ends a task together with what it is for.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// A message with its five bytes in front.

@@ -11,12 +11,14 @@ use std::{
     time::Duration,
 };
 
-use cairn_sdk::Client;
+use cairn_sdk::{Client, Error, Key, Metadata};
 use cairn_server::{Config, Node, Options};
+use futures::future::join_all;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, tcp},
     sync::watch,
+    task::JoinHandle,
 };
 
 /// A node on a small file of its own.
@@ -45,6 +47,26 @@ impl TestNode {
     pub async fn client(&self) -> Client {
         Client::connect(self.address().to_string()).await.expect("the node takes connections")
     }
+}
+
+/// A node, a client of it, and a proxy to it for a client that meets trouble.
+pub async fn node_and_proxy() -> (TestNode, Client, Proxy) {
+    let node = TestNode::start();
+    let (direct, proxy) = (node.client().await, Proxy::start(node.address()).await);
+    (node, direct, proxy)
+}
+
+/// Puts all these keys at once, in a task of its own.
+pub fn put_all(client: &Client, keys: &[Key]) -> JoinHandle<Vec<Result<Metadata, Error>>> {
+    let (client, keys) = (client.clone(), keys.to_vec());
+    tokio::spawn(async move {
+        join_all(keys.iter().map(|key| client.put(key, [("n", 1)]).into_future())).await
+    })
+}
+
+/// How many writes the node has applied.
+pub async fn writes(client: &Client) -> u64 {
+    client.admin().namespaces().await.expect("the node answers")[0].stats.writes
 }
 
 /// Stands between a client and a node.

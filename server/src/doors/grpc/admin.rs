@@ -135,7 +135,7 @@ impl admin_server::Admin for Admin {
         request: Request<TruncateRequest>,
     ) -> Result<Response<TruncateResponse>, Status> {
         // It may take long, and giving it up does not end it: only the client's own deadline counts.
-        let timeout = timeout::requested(request.metadata());
+        let timeout = timeout::requested(request.metadata().as_ref());
         let TruncateRequest { namespace, set } = request.into_inner();
         let truncation = self.operations.truncate(&namespace, set.clone());
         let records = match timeout.and_then(|timeout| Instant::now().checked_add(timeout)) {

@@ -2,13 +2,15 @@
 
 use std::{collections::HashMap, future::poll_fn, sync::Arc, time::Instant};
 
-use cairn_proto::v1::{self, Response};
-use prost::Message;
+use bytes::Bytes;
 
 use super::{
-    execute,
+    answer::{Answer, Outcome, put_outcome},
+    call::{Opened, open},
+    framing::{ROOM, framed},
     in_flight::InFlight,
-    reservation::{self, Reservation},
+    reservation::Reservation,
+    wire::{Entries, put_bytes, sized_len},
 };
 use crate::{
     codes::Problem,
@@ -16,37 +18,48 @@ use crate::{
     operations::Operations,
 };
 
-/// Bytes that an answer takes in its message besides its own.
-const ANSWER_OVERHEAD: usize = 12;
-
-/// Executes a batch. Its requests run side by side, so those on one key are not ordered.
+/// Executes the batch in `message`, and answers it with a framed message. Its requests run side by side, so those on one key are
+/// not ordered.
 pub async fn batch(
     operations: &Arc<Operations>,
-    requests: Vec<v1::Request>,
+    message: &[u8],
     deadline: Instant,
-) -> Result<Vec<Response>, Problem> {
-    let (count, max) = (requests.len(), operations.state.limits.batch_requests);
-    if count > max {
-        let what = format!("a batch of {count} requests; at most {max} are allowed");
-        return Err(Problem::Limit(what.into()));
-    }
+) -> Result<Bytes, Problem> {
+    let max = operations.state.limits.batch_requests;
+    let requests = Entries::new(message, max)?;
     if operations.is_hanging() {
         return Err(Problem::Busy);
     }
-    Ok(Batch::new(operations, count, deadline).run(requests).await)
+    let answers = Batch::new(operations, deadline).run(requests).await;
+    let bytes: usize = answers.iter().map(|answer| sized_len(answer.len())).sum();
+    let mut message = Vec::with_capacity(ROOM.len() + bytes);
+    message.extend_from_slice(&ROOM);
+    answers.iter().for_each(|answer| put_bytes(1, answer, &mut message));
+    Ok(framed(message))
 }
 
-/// How many may be in flight when this one is added.
-fn at_once(request: &v1::Request) -> usize {
-    match execute::kind(request) {
-        Some(kind) if kind.writes() => BATCH_WRITES,
-        _ => BATCH_READS,
+/// A request that is opened and not started.
+struct Next {
+    index: usize,
+    /// What it is, or why it cannot be executed.
+    call: Opened,
+    reservation: Reservation,
+}
+
+impl Next {
+    /// How many may be in flight when this one is added.
+    fn at_once(&self) -> usize {
+        match self.call {
+            Ok((kind, _)) if kind.writes() => BATCH_WRITES,
+            _ => BATCH_READS,
+        }
     }
 }
 
 struct Batch {
     operations: Arc<Operations>,
-    answers: Vec<Response>,
+    /// The answers that are there, each the bytes of a [`Response`](cairn_proto::v1::Response).
+    answers: Vec<Vec<u8>>,
     /// How many of them are there.
     answered: usize,
     bytes: usize,
@@ -61,9 +74,9 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(operations: &Arc<Operations>, count: usize, deadline: Instant) -> Self {
+    fn new(operations: &Arc<Operations>, deadline: Instant) -> Self {
         Self {
-            answers: vec![Response::default(); count],
+            answers: Vec::new(),
             answered: 0,
             bytes: 0,
             bytes_max: operations.state.message_bytes,
@@ -77,19 +90,16 @@ impl Batch {
     }
 
     /// Answers every request, at its deadline at the latest: what still runs then is let go.
-    async fn run(mut self, requests: Vec<v1::Request>) -> Vec<Response> {
-        let mut waiting = requests.into_iter().enumerate();
-        let mut next = self.with_reservation(waiting.next());
+    async fn run(mut self, mut requests: Entries<&[u8]>) -> Vec<Vec<u8>> {
+        let mut next = self.open(&mut requests);
         let mut started = 0;
         loop {
             // What still runs at the deadline keeps its place; the others need none to be refused.
-            while let Some((index, request, reservation)) =
-                next.take_if(|(_, request, reservation)| {
-                    Instant::now() >= self.deadline || self.has_room(request, *reservation)
-                })
+            while let Some(first) =
+                next.take_if(|next| Instant::now() >= self.deadline || self.has_room(next))
             {
-                self.start(index, request, reservation);
-                next = self.with_reservation(waiting.next());
+                self.start(first);
+                next = self.open(&mut requests);
                 started += 1;
                 if started % STARTS_PER_TURN == 0 {
                     tokio::task::yield_now().await;
@@ -98,79 +108,97 @@ impl Batch {
             if self.answered == self.answers.len() {
                 return self.answers;
             }
-            if let Some((index, answer)) =
+            if let Some((index, outcome)) =
                 poll_fn(|context| self.in_flight.poll_next(context)).await
             {
-                self.keep(index as usize, answer);
+                self.keep(index as usize, outcome);
             }
         }
     }
 
-    fn with_reservation(
-        &self,
-        next: Option<(usize, v1::Request)>,
-    ) -> Option<(usize, v1::Request, Reservation)> {
-        let (index, request) = next?;
-        let reservation = reservation::of(&self.operations.state, &request);
-        Some((index, request, reservation))
+    /// The next request, with a place for its answer.
+    fn open(&mut self, requests: &mut Entries<&[u8]>) -> Option<Next> {
+        let call = open(requests.next()?, &self.operations.state);
+        let reservation = match &call {
+            Ok((_, Ok(call))) => call.reservation(),
+            _ => Reservation::default(),
+        };
+        self.answers.push(Vec::new());
+        Some(Next { index: self.answers.len() - 1, call, reservation })
     }
 
     /// Whether a request may be started now. One whose answer may be large runs when there is room for all it may be, or alone.
-    fn has_room(&self, request: &v1::Request, reservation: Reservation) -> bool {
+    fn has_room(&self, next: &Next) -> bool {
+        let reservation = next.reservation;
         let fits = self.bytes + self.reserved_bytes + reservation.bytes <= self.bytes_max;
-        self.in_flight.has_room(at_once(request))
+        self.in_flight.has_room(next.at_once())
             && (reservation.bytes == 0 || self.reserved_bytes == 0 || fits)
     }
 
-    fn start(&mut self, index: usize, request: v1::Request, reservation: Reservation) {
+    fn start(&mut self, next: Next) {
         let now = Instant::now();
-        let kind = execute::kind(&request);
-        let reads = kind.is_some_and(|kind| !kind.writes())
-            || (reservation.bytes > 0 && !reservation.writes);
+        let Next { index, call, reservation } = next;
+        let (kind, call) = match call {
+            Ok(call) => call,
+            Err(problem) => return self.keep(index, Err(problem)),
+        };
+        let reads = !kind.writes() || (reservation.bytes > 0 && !reservation.writes);
         // Nothing else is reserved when a reservation does not fit: so this is the room that is left for good.
         let fits = self.bytes + reservation.bytes <= self.bytes_max;
-        let answer = if now >= self.deadline {
-            Some(self.in_flight.refuse(&request, now, Problem::Deadline { in_doubt: false }))
+        let call = if now >= self.deadline {
+            Err(Problem::Deadline { in_doubt: false })
         } else if (reads && self.bytes >= self.bytes_max)
             || (reservation.bytes > 0 && reservation.writes && !fits)
         {
-            Some(self.in_flight.refuse(&request, now, too_large()))
+            Err(too_large())
         } else {
-            if reservation.bytes > 0 {
-                self.reserved_bytes += reservation.bytes;
-                self.promised_bytes += promised(reservation);
-                self.reserved.insert(index, reservation);
-            }
-            self.in_flight.start(index as u64, request, reservation.bytes, now, self.deadline)
+            call
         };
-        if let Some(answer) = answer {
-            self.keep(index, answer);
+        let outcome = match call {
+            Err(problem) => Some(self.in_flight.refuse(kind, now, problem)),
+            Ok(call) => {
+                if reservation.bytes > 0 {
+                    self.reserved_bytes += reservation.bytes;
+                    self.promised_bytes += promised(reservation);
+                    self.reserved.insert(index, reservation);
+                }
+                self.in_flight.start(index as u64, kind, call, now, self.deadline)
+            }
+        };
+        if let Some(outcome) = outcome {
+            self.keep(index, outcome);
         }
     }
 
     /// Keeps an answer, unless the whole would be larger than a message may be. Failures and the answers of writes must not be
     /// lost, and have their room, so only what was read gives way.
-    fn keep(&mut self, index: usize, answer: Response) {
-        use v1::response::Response as Answers;
+    fn keep(&mut self, index: usize, outcome: Outcome) {
         let reservation = self.reserved.remove(&index);
         let reservation = reservation.unwrap_or_default();
         self.reserved_bytes -= reservation.bytes;
         self.promised_bytes -= promised(reservation);
-        let bytes = answer.encoded_len() + ANSWER_OVERHEAD;
-        let reads = match answer.response {
-            Some(Answers::Get(_)) => true,
-            Some(Answers::Operate(_)) => reservation.bytes > 0 && !reservation.writes,
+        let reads = match outcome {
+            Ok(Answer::Found(_)) => true,
+            Ok(Answer::Operated(_)) => reservation.bytes > 0 && !reservation.writes,
             _ => false,
         };
+        let mut answer = written(&outcome);
+        let bytes = sized_len(answer.len());
         self.answered += 1;
         if reads && self.bytes + self.promised_bytes + bytes > self.bytes_max {
             self.bytes = self.bytes.max(self.bytes_max - self.promised_bytes.min(self.bytes_max));
-            self.answers[index] = execute::response(Err(too_large()));
+            answer = written(&Err(too_large()));
         } else {
             self.bytes += bytes;
-            self.answers[index] = answer;
         }
+        self.answers[index] = answer;
     }
+}
+
+fn written(outcome: &Outcome) -> Vec<u8> {
+    let mut answer = Vec::new();
+    put_outcome(outcome, &mut answer, |_, _| {});
+    answer
 }
 
 /// The room that an answer which must not be lost has.
@@ -190,21 +218,22 @@ mod tests {
     use std::{path::Path, time::Duration};
 
     use cairn_engine::device::{IoEngine, IoKind};
-    use cairn_proto::v1::{Code, OperateResponse, response::Response as Answers};
+    use cairn_proto::v1::{self, Code, OperateResponse, Response, response::Response as Answers};
+    use prost::Message;
 
     use super::*;
     use crate::{config::Config, metrics::Kind, state::State};
 
-    fn batch(count: usize, deadline: Instant) -> Batch {
+    fn batch(deadline: Instant) -> Batch {
         let io = IoEngine { kind: IoKind::Pool, reason: String::new() };
         let state = State::new(Config::dev(Path::new("unused")), io, Vec::new(), 1);
         let metrics = Arc::clone(&state.workers[0]);
         let operations = Arc::new(Operations { state: Arc::new(state), metrics });
-        Batch::new(&operations, count, deadline)
+        Batch::new(&operations, deadline)
     }
 
-    fn code(answer: &Response) -> Option<Code> {
-        match &answer.response {
+    fn code(answer: &[u8]) -> Option<Code> {
+        match Response::decode(answer).unwrap().response {
             Some(Answers::Failure(failure)) => Some(failure.code()),
             _ => None,
         }
@@ -215,24 +244,28 @@ mod tests {
     #[tokio::test]
     async fn the_deadline_ends_a_batch() {
         let deadline = Instant::now() + Duration::from_millis(20);
-        let mut batch = batch(2 + BATCH_READS, deadline);
-        for index in 2..2 + BATCH_READS {
+        let mut batch = batch(deadline);
+        for index in 0..BATCH_READS {
             batch.in_flight.hang(index as u64, Kind::Get, deadline);
+            batch.answers.push(Vec::new());
         }
         let get = v1::request::Request::Get(v1::GetRequest::default());
-        let answers = batch.run(vec![v1::Request { request: Some(get) }; 2]).await;
+        let requests = vec![v1::Request { request: Some(get) }; 2];
+        let message = v1::BatchRequest { requests }.encode_to_vec();
+        let answers = batch.run(Entries::new(&message[..], 2).unwrap()).await;
+        assert_eq!(answers.len(), BATCH_READS + 2);
         assert!(answers.iter().all(|answer| code(answer) == Some(Code::Deadline)), "{answers:?}");
     }
 
     /// An operate that reads much and writes nothing gives way to what must not be lost; one that writes has its room kept free.
     #[tokio::test]
     async fn what_was_written_is_not_lost() {
-        let mut batch = batch(3, Instant::now() + Duration::from_secs(3600));
+        let mut batch = batch(Instant::now() + Duration::from_secs(3600));
+        batch.answers = vec![Vec::new(); 3];
         let large = |share: usize| {
             let value = v1::Value { kind: Some(v1::value::Kind::String("x".repeat(share))) };
             let bins = vec![v1::Bin { name: "b".into(), value: Some(value) }];
-            let answer = OperateResponse { metadata: None, bins };
-            Response { response: Some(Answers::Operate(answer)) }
+            Ok(Answer::Operated(OperateResponse { metadata: None, bins }))
         };
         let max = batch.bytes_max;
         for (index, writes) in [(0, false), (1, true), (2, false)] {
@@ -244,7 +277,7 @@ mod tests {
         batch.keep(0, large(max / 4));
         batch.keep(2, large(max / 3));
         batch.keep(1, large(max / 2 - 100));
-        let codes: Vec<_> = batch.answers.iter().map(code).collect();
+        let codes: Vec<_> = batch.answers.iter().map(|answer| code(answer)).collect();
         assert_eq!(codes, [None, None, Some(Code::Limit)]);
         assert!(batch.bytes <= max && batch.reserved_bytes == 0 && batch.promised_bytes == 0);
     }

@@ -1,13 +1,13 @@
 //! From an accepted socket to calls: HTTP/2 with its bounds, and which service a call is for.
 //!
-//! Service Records is found by the front of the path, without a router; the others go through tonic's. Errors that the protocol
-//! makes (a message too large, an unknown method) get the same details as ours.
+//! Service Records is found by the front of the path, without a router; the others go through tonic's. Errors that tonic makes
+//! (a message too large, an unknown method) get the same details as ours.
 
 use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use cairn_proto::{
     DESCRIPTORS,
-    v1::{admin_server::AdminServer, cluster_server::ClusterServer, records_server::RecordsServer},
+    v1::{admin_server::AdminServer, cluster_server::ClusterServer},
 };
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
@@ -21,18 +21,18 @@ use super::{
     admin::Admin,
     cluster::Cluster,
     lingering::Lingering,
-    records::{Called, Records},
-    status::{CODE_KEY, from_protocol},
+    receiving::Receiving,
+    records::{Called, Method, Records},
+    status::{CODE_KEY, from_protocol, status},
 };
 use crate::{
-    limits::{CONNECTION_WINDOW, PENDING_RESETS, SEND_BUFFER, STREAM_WINDOW},
+    codes::Problem,
+    limits::{CONNECTION_WINDOW, OTHER_CALLS, PENDING_RESETS, SEND_BUFFER, STREAM_WINDOW},
+    metrics::Place,
     operations::Operations,
 };
 
 const RECORDS: &str = "/cairn.v1.Records/";
-/// The calls whose messages are counted before they are decoded.
-const BATCH: &str = "/cairn.v1.Records/Batch";
-const PIPELINE: &str = "/cairn.v1.Records/Pipeline";
 /// What every HTTP/2 client sends first.
 const PREFACE: usize = 24;
 
@@ -40,7 +40,6 @@ const PREFACE: usize = 24;
 #[derive(Clone)]
 pub struct Door {
     records: Records,
-    records_server: RecordsServer<Records>,
     others: Routes,
     http2: http2::Builder<TokioExecutor>,
     operations: Arc<Operations>,
@@ -54,7 +53,6 @@ impl Door {
     ) -> Result<Self, tonic_reflection::server::Error> {
         let bytes = operations.state.message_bytes;
         let records = Records::new(Arc::clone(operations));
-        let records_server = RecordsServer::new(records.clone());
         let admin = AdminServer::new(Admin::new(Arc::clone(operations)));
         let cluster = ClusterServer::new(Cluster::new(Arc::clone(operations)));
         let reflection = || {
@@ -68,13 +66,7 @@ impl Door {
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
             .prepare();
-        Ok(Self {
-            records,
-            records_server: records_server.max_decoding_message_size(bytes),
-            others,
-            http2: http2(operations),
-            operations: Arc::clone(operations),
-        })
+        Ok(Self { records, others, http2: http2(operations), operations: Arc::clone(operations) })
     }
 
     /// Serves a connection until its client leaves or the node has stopped.
@@ -112,21 +104,22 @@ impl Door {
         &self,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<> {
-        let call: Called<Result<_, Infallible>> = match request.uri().path() {
-            BATCH => ok(self.records.call_batch(request)),
-            PIPELINE => ok(self.records.call_pipeline(request)),
-            path if path.starts_with(RECORDS) => self.records_server.clone().call(request),
-            _ => {
+        let request = request.map(|body| Receiving::new(body, &self.operations));
+        let call: Called = match request.uri().path().strip_prefix(RECORDS).map(Method::named) {
+            Some(method) => self.records.call(method, request),
+            None => {
                 let mut others = self.others.clone();
-                Box::pin(async move { others.call(request).await })
+                let metrics = &self.operations.metrics;
+                let place = Place::take(metrics, |metrics| &metrics.other_calls, OTHER_CALLS);
+                Box::pin(async move {
+                    let Some(_place) = place else { return status(&Problem::Busy).into_http() };
+                    let Ok(response) = others.call(request).await;
+                    with_details(response)
+                })
             }
         };
-        async move { Ok(with_details(call.await?)) }
+        async move { Ok(call.await) }
     }
-}
-
-fn ok<T: Send + 'static>(call: Called<T>) -> Called<Result<T, Infallible>> {
-    Box::pin(async move { Ok(call.await) })
 }
 
 /// Gives an error that the protocol made the details that ours have.
@@ -146,6 +139,8 @@ fn http2(operations: &Operations) -> http2::Builder<TokioExecutor> {
     let mut http2 = http2::Builder::new(TokioExecutor::new());
     http2
         .timer(TokioTimer::new())
+        // No gRPC client looks at the date.
+        .auto_date_header(false)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)

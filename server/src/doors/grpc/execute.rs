@@ -1,107 +1,80 @@
-//! One request of any kind: from protobuf through [`Operations`] to protobuf. Unary calls, batches and pipelines all end here.
+//! Executing a call through [`Operations`]: a future that owns all it needs, one kind of its own for each kind of call, so that
+//! the small ones stay small.
 
-use cairn_proto::v1::{
-    self, DeleteResponse, ExistsResponse, GetResponse, OperateResponse, PutResponse, Response,
-    TouchResponse, request::Request as Kinds, response::Response as Answers,
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use cairn_engine::{
+    Operation,
+    model::{Key, ReadPolicy, WritePolicy},
 };
+use cairn_proto::v1::OperateResponse;
 
-use super::{answer, request};
-use crate::{codes::Problem, metrics::Kind, operations::Operations};
+use super::{
+    answer::{self, Answer, DELETE, EXISTS, Found, Outcome, PUT, TOUCH, Wanted},
+    call::{Action, Call},
+    request::EngineBins,
+};
+use crate::{codes::Problem, operations::Operations, state::Served};
 
-/// The kind of a request; `None` when it is empty.
-pub fn kind(request: &v1::Request) -> Option<Kind> {
-    Some(match request.request.as_ref()? {
-        Kinds::Get(_) => Kind::Get,
-        Kinds::Put(_) => Kind::Put,
-        Kinds::Delete(_) => Kind::Delete,
-        Kinds::Touch(_) => Kind::Touch,
-        Kinds::Exists(_) => Kind::Exists,
-        Kinds::Operate(_) => Kind::Operate,
-    })
+/// A call under way.
+pub type Execution = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// Executes a call once it is polled.
+pub fn execute(operations: &Arc<Operations>, call: Call) -> Execution {
+    let target =
+        Target { operations: Arc::clone(operations), namespace: call.namespace, key: call.key };
+    match call.action {
+        Action::Get(wanted, policy) => Box::pin(target.get(wanted, policy)),
+        Action::Put(bins, policy) => Box::pin(target.put(bins, policy)),
+        Action::Delete(policy) => Box::pin(target.delete(policy)),
+        Action::Touch(policy) => Box::pin(target.touch(policy)),
+        Action::Exists(policy) => Box::pin(target.exists(policy)),
+        Action::Operate(steps, policy, _) => Box::pin(target.operate(steps, policy)),
+    }
 }
 
-/// Executes a request of any kind.
-pub async fn any(operations: &Operations, request: v1::Request) -> Result<Answers, Problem> {
-    Ok(match request.request {
-        Some(Kinds::Get(request)) => Answers::Get(get(operations, request).await?),
-        Some(Kinds::Put(request)) => Answers::Put(put(operations, request).await?),
-        Some(Kinds::Delete(request)) => Answers::Delete(delete(operations, request).await?),
-        Some(Kinds::Touch(request)) => Answers::Touch(touch(operations, request).await?),
-        Some(Kinds::Exists(request)) => Answers::Exists(exists(operations, request).await?),
-        Some(Kinds::Operate(request)) => Answers::Operate(operate(operations, request).await?),
-        None => return Err(Problem::Invalid("the request is empty".into())),
-    })
+/// A record, and how to reach it.
+struct Target {
+    operations: Arc<Operations>,
+    namespace: usize,
+    key: Key,
 }
 
-/// The answer of a batch or a pipeline.
-pub fn response(result: Result<Answers, Problem>) -> Response {
-    let answer = result.unwrap_or_else(|problem| Answers::Failure(problem.failure()));
-    Response { response: Some(answer) }
-}
+impl Target {
+    fn served(&self) -> &Served {
+        &self.operations.state.namespaces[self.namespace]
+    }
 
-/// Reads a record.
-pub async fn get(operations: &Operations, request: v1::GetRequest) -> Result<GetResponse, Problem> {
-    let (namespace, key) = request::key(request.key)?;
-    let policy = request::read_policy(request.policy)?;
-    let wanted = answer::Wanted::named(request.bins)?;
-    let record = operations.get(&namespace, &key, &policy).await?;
-    let record = answer::record(&record, &wanted)?;
-    Ok(GetResponse { record: Some(record) })
-}
+    async fn get(self, wanted: Wanted, policy: ReadPolicy) -> Outcome {
+        let record = self.operations.get(self.served(), &self.key, &policy).await?;
+        Ok(Answer::Found(Found::new(record, wanted)?))
+    }
 
-/// Writes bins.
-pub async fn put(operations: &Operations, request: v1::PutRequest) -> Result<PutResponse, Problem> {
-    let (namespace, key) = request::key(request.key)?;
-    let policy = request::write_policy(request.policy)?;
-    let bins = request::bins(request.bins)?;
-    let metadata = operations.put(&namespace, &key, &bins, &policy).await?;
-    Ok(PutResponse { metadata: Some(answer::metadata(metadata)) })
-}
+    async fn put(self, bins: EngineBins, policy: WritePolicy) -> Outcome {
+        let metadata = self.operations.put(self.served(), &self.key, &bins, &policy).await?;
+        Ok(Answer::Done(PUT, Some(metadata)))
+    }
 
-/// Deletes a record.
-pub async fn delete(
-    operations: &Operations,
-    request: v1::DeleteRequest,
-) -> Result<DeleteResponse, Problem> {
-    let (namespace, key) = request::key(request.key)?;
-    let policy = request::write_policy(request.policy)?;
-    operations.delete(&namespace, &key, &policy).await?;
-    Ok(DeleteResponse {})
-}
+    async fn delete(self, policy: WritePolicy) -> Outcome {
+        self.operations.delete(self.served(), &self.key, &policy).await?;
+        Ok(Answer::Done(DELETE, None))
+    }
 
-/// Gives a record a new lifetime.
-pub async fn touch(
-    operations: &Operations,
-    request: v1::TouchRequest,
-) -> Result<TouchResponse, Problem> {
-    let (namespace, key) = request::key(request.key)?;
-    let policy = request::write_policy(request.policy)?;
-    let metadata = operations.touch(&namespace, &key, &policy).await?;
-    Ok(TouchResponse { metadata: Some(answer::metadata(metadata)) })
-}
+    async fn touch(self, policy: WritePolicy) -> Outcome {
+        let metadata = self.operations.touch(self.served(), &self.key, &policy).await?;
+        Ok(Answer::Done(TOUCH, Some(metadata)))
+    }
 
-/// Whether a record exists.
-pub async fn exists(
-    operations: &Operations,
-    request: v1::ExistsRequest,
-) -> Result<ExistsResponse, Problem> {
-    let (namespace, key) = request::key(request.key)?;
-    let policy = request::read_policy(request.policy)?;
-    let metadata = operations.exists(&namespace, &key, &policy).await?;
-    Ok(ExistsResponse { metadata: metadata.map(answer::metadata) })
-}
+    async fn exists(self, policy: ReadPolicy) -> Outcome {
+        let metadata = self.operations.exists(self.served(), &self.key, &policy).await?;
+        Ok(Answer::Done(EXISTS, metadata))
+    }
 
-/// Several operations on one record.
-pub async fn operate(
-    operations: &Operations,
-    request: v1::OperateRequest,
-) -> Result<OperateResponse, Problem> {
-    let (namespace, key) = request::key(request.key)?;
-    let policy = request::write_policy(request.policy)?;
-    let steps = request::operations(request.operations)?;
-    let operated = operations.operate(&namespace, &key, &steps, &policy).await?;
-    Ok(OperateResponse {
-        metadata: operated.metadata.map(answer::metadata),
-        bins: answer::bins(operated.bins),
-    })
+    async fn operate(self, steps: Vec<Operation>, policy: WritePolicy) -> Result<Answer, Problem> {
+        let operated = self.operations.operate(self.served(), &self.key, &steps, &policy).await?;
+        Ok(Answer::Operated(OperateResponse {
+            metadata: operated.metadata.map(answer::metadata),
+            bins: answer::bins(operated.bins),
+        }))
+    }
 }

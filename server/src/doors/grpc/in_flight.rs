@@ -13,16 +13,19 @@ use std::{
     time::Instant,
 };
 
-use cairn_proto::v1::{self, Code, Response, response::Response as Answers};
+use cairn_proto::v1::Code;
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Sleep, sleep_until};
 
-use super::execute;
+use super::{
+    answer::Outcome,
+    call::Call,
+    execute::{Execution, execute},
+};
 use crate::{codes::Problem, metrics::Kind, operations::Operations};
 
-/// An answer and the id of its request.
-pub type Done = (u64, Response);
-type Execution = Pin<Box<dyn Future<Output = Result<Answers, Problem>> + Send>>;
+/// What came of a request, and its id.
+pub type Done = (u64, Outcome);
 
 /// Requests in flight.
 pub struct InFlight {
@@ -38,6 +41,7 @@ pub struct InFlight {
 
 struct Running {
     id: u64,
+    namespace: Option<usize>,
     kind: Kind,
     reserved: usize,
     started: Instant,
@@ -49,11 +53,12 @@ struct Running {
 
 struct Finished {
     id: u64,
+    namespace: Option<usize>,
     kind: Kind,
     reserved: usize,
     started: Instant,
     answered: bool,
-    result: Result<Answers, Problem>,
+    result: Outcome,
 }
 
 impl Future for Running {
@@ -61,8 +66,8 @@ impl Future for Running {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Finished> {
         let result = std::task::ready!(self.execution.as_mut().poll(context));
-        let Self { id, kind, reserved, started, answered, .. } = *self;
-        Poll::Ready(Finished { id, kind, reserved, started, answered, result })
+        let Self { id, namespace, kind, reserved, started, answered, .. } = *self;
+        Poll::Ready(Finished { id, namespace, kind, reserved, started, answered, result })
     }
 }
 
@@ -95,23 +100,28 @@ impl InFlight {
         reserved == 0 || self.reserved == 0 || self.reserved + reserved <= limit
     }
 
-    /// Starts a request, and answers it if it is done at once. `now` is the time of its arrival; `reserved`, what its answer may
-    /// need.
+    /// Starts a call, and answers it if it is done at once. `now` is the time of its arrival.
     pub fn start(
         &mut self,
         id: u64,
-        request: v1::Request,
-        reserved: usize,
+        kind: Kind,
+        call: Call,
         now: Instant,
         deadline: Instant,
-    ) -> Option<Response> {
-        let Some(kind) = execute::kind(&request) else {
-            return Some(execute::response(Err(Problem::Invalid("the request is empty".into()))));
-        };
-        let operations = Arc::clone(&self.operations);
-        let execution = Box::pin(async move { execute::any(&operations, request).await });
-        let started = now;
-        self.begin(Running { id, kind, reserved, started, deadline, answered: false, execution })
+    ) -> Option<Outcome> {
+        let (namespace, reserved) = (Some(call.namespace), call.reservation().bytes);
+        let execution = execute(&self.operations, call);
+        let (started, answered) = (now, false);
+        self.begin(Running {
+            id,
+            namespace,
+            kind,
+            reserved,
+            started,
+            deadline,
+            answered,
+            execution,
+        })
     }
 
     /// Adds a request that never ends.
@@ -120,15 +130,18 @@ impl InFlight {
         let execution = Box::pin(std::future::pending());
         let started = Instant::now();
         let (reserved, answered) = (0, false);
-        let running = Running { id, kind, reserved, started, deadline, answered, execution };
+        let namespace = None;
+        let running =
+            Running { id, namespace, kind, reserved, started, deadline, answered, execution };
         assert!(self.begin(running).is_none());
     }
 
-    fn begin(&mut self, mut running: Running) -> Option<Response> {
+    fn begin(&mut self, mut running: Running) -> Option<Outcome> {
         // Whoever would be woken by this poll is polled again when it enters the set.
         let mut context = Context::from_waker(Waker::noop());
         if let Poll::Ready(result) = running.execution.as_mut().poll(&mut context) {
-            return Some(self.answer(running.kind, running.started, result));
+            let Running { namespace, kind, started, .. } = running;
+            return Some(self.answer(namespace, kind, started, result));
         }
         self.operations.metrics.in_flight.fetch_add(1, Relaxed);
         self.reserved += running.reserved;
@@ -141,11 +154,8 @@ impl InFlight {
     }
 
     /// Refuses a request that was not started.
-    pub fn refuse(&self, request: &v1::Request, now: Instant, problem: Problem) -> Response {
-        match execute::kind(request) {
-            Some(kind) => self.answer(kind, now, Err(problem)),
-            None => execute::response(Err(problem)),
-        }
+    pub fn refuse(&self, kind: Kind, now: Instant, problem: Problem) -> Outcome {
+        self.answer(None, kind, now, Err(problem))
     }
 
     /// The next answer; `None` when nothing is in flight.
@@ -161,7 +171,8 @@ impl InFlight {
             self.operations.metrics.in_flight.fetch_sub(1, Relaxed);
             self.reserved -= finished.reserved;
             if !finished.answered {
-                let answer = self.answer(finished.kind, finished.started, finished.result);
+                let Finished { namespace, kind, started, result, .. } = finished;
+                let answer = self.answer(namespace, kind, started, result);
                 return Poll::Ready(Some((finished.id, answer)));
             }
         }
@@ -184,8 +195,9 @@ impl InFlight {
             if running.deadline <= now {
                 running.answered = true;
                 let problem = Problem::Deadline { in_doubt: running.kind.writes() };
-                metrics.count(running.kind, problem.code(), now - running.started);
-                self.expired.push_back((running.id, execute::response(Err(problem))));
+                let took = now - running.started;
+                metrics.count(running.namespace, running.kind, problem.code(), took);
+                self.expired.push_back((running.id, Err(problem)));
             } else {
                 next = Some(next.map_or(running.deadline, |next| next.min(running.deadline)));
             }
@@ -201,10 +213,16 @@ impl InFlight {
         self.timer.as_mut().reset(at.into());
     }
 
-    fn answer(&self, kind: Kind, started: Instant, result: Result<Answers, Problem>) -> Response {
+    fn answer(
+        &self,
+        namespace: Option<usize>,
+        kind: Kind,
+        started: Instant,
+        result: Outcome,
+    ) -> Outcome {
         let code = result.as_ref().map_or_else(Problem::code, |_| Code::Ok);
-        self.operations.metrics.count(kind, code, started.elapsed());
-        execute::response(result)
+        self.operations.metrics.count(namespace, kind, code, started.elapsed());
+        result
     }
 }
 
@@ -215,82 +233,4 @@ impl Drop for InFlight {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{future::poll_fn, path::Path, time::Duration};
-
-    use cairn_engine::device::{IoEngine, IoKind};
-    use tokio::sync::oneshot;
-
-    use super::*;
-    use crate::{config::Config, state::State};
-
-    fn none() -> InFlight {
-        let io = IoEngine { kind: IoKind::Pool, reason: String::new() };
-        let state = State::new(Config::dev(Path::new("unused")), io, Vec::new(), 1);
-        let metrics = Arc::clone(&state.workers[0]);
-        InFlight::new(Arc::new(Operations { state: Arc::new(state), metrics }))
-    }
-
-    /// A request that is done when the sender says so.
-    fn running(id: u64, kind: Kind, time: Duration) -> (Running, oneshot::Sender<Answers>) {
-        let (end, ended) = oneshot::channel();
-        let execution = Box::pin(async { ended.await.map_err(|_| Problem::NotFound) });
-        let started = Instant::now();
-        let deadline = started + time;
-        let (reserved, answered) = (100, false);
-        (Running { id, kind, reserved, started, deadline, answered, execution }, end)
-    }
-
-    async fn next(in_flight: &mut InFlight) -> Option<(u64, Answers)> {
-        let done = poll_fn(|context| in_flight.poll_next(context)).await;
-        done.map(|(id, answer)| (id, answer.response.unwrap()))
-    }
-
-    /// Requests whose deadline passes are answered then, once, a write in doubt and a read not; they keep their place until they
-    /// end, and others are not touched.
-    #[tokio::test]
-    async fn deadlines_answer_and_keep_the_place() {
-        let mut in_flight = none();
-        let (soon, late) = (Duration::from_millis(5), Duration::from_secs(3600));
-        let mut ends = Vec::new();
-        for (id, kind, time) in [(1, Kind::Get, late), (2, Kind::Put, soon), (3, Kind::Get, soon)] {
-            let (running, end) = running(id, kind, time);
-            assert!(in_flight.begin(running).is_none());
-            ends.push(end);
-        }
-        let mut failed = Vec::new();
-        for _ in 0..2 {
-            match next(&mut in_flight).await {
-                Some((id, Answers::Failure(failure))) => {
-                    assert_eq!(failure.code(), Code::Deadline);
-                    failed.push((id, failure.in_doubt));
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        failed.sort_unstable();
-        assert_eq!(failed, [(2, true), (3, false)]);
-        assert!(in_flight.has_room(4) && !in_flight.has_room(3));
-        assert!(in_flight.has_bytes(10, 310) && !in_flight.has_bytes(11, 310));
-        assert!(in_flight.has_bytes(0, 0));
-        for end in ends {
-            end.send(Answers::Delete(v1::DeleteResponse {})).unwrap();
-        }
-        assert!(matches!(next(&mut in_flight).await, Some((1, Answers::Delete(_)))));
-        assert!(next(&mut in_flight).await.is_none());
-        assert!(in_flight.has_bytes(1000, 1));
-        assert_eq!(in_flight.operations.metrics.in_flight.load(Relaxed), 0);
-    }
-
-    /// What is dropped unfinished is no longer counted as in flight.
-    #[tokio::test]
-    async fn dropped_is_not_in_flight() {
-        let mut in_flight = none();
-        let metrics = Arc::clone(&in_flight.operations.metrics);
-        let (running, _end) = running(1, Kind::Put, Duration::from_secs(3600));
-        assert!(in_flight.begin(running).is_none());
-        assert_eq!(metrics.in_flight.load(Relaxed), 1);
-        drop(in_flight);
-        assert_eq!(metrics.in_flight.load(Relaxed), 0);
-    }
-}
+mod tests;

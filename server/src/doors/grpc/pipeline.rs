@@ -5,7 +5,6 @@
 //! is in what it reads: nothing new is read while too much is in flight, or too many bytes of answers are not taken.
 
 use std::{
-    collections::VecDeque,
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
@@ -13,22 +12,24 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use cairn_engine::device::reactor;
-use cairn_proto::v1::{PipelineAnswer, PipelineItem, PipelineRequest, PipelineResponse, Response};
-use futures::{Stream, StreamExt, channel::mpsc};
-use prost::Message;
-use tonic::{Status, Streaming};
+use futures::{Stream, channel::mpsc};
+use tonic::Status;
 
 use super::{
+    answer::Outcome,
+    call::{self, Item, Opened},
+    framing::Messages,
     in_flight::InFlight,
-    reservation,
-    status::{from_protocol, status},
+    ready::Ready,
+    status::status,
+    wire::Entries,
 };
 use crate::{
     codes::Problem,
     limits::{
-        ANSWER_BYTES, ANSWER_BYTES_HELD, ANSWERS_HELD, ANSWERS_PER_MESSAGE, IN_FLIGHT_MIN,
-        READ_BYTES_IN_FLIGHT, STARTS_PER_TURN,
+        ANSWER_BYTES_HELD, ANSWERS_HELD, IN_FLIGHT_MIN, READ_BYTES_IN_FLIGHT, STARTS_PER_TURN,
     },
     operations::Operations,
 };
@@ -36,49 +37,51 @@ use crate::{
 /// Serves a pipeline.
 pub fn pipeline(
     operations: Arc<Operations>,
-    requests: Streaming<PipelineRequest>,
-) -> impl Stream<Item = Result<PipelineResponse, Status>> + Send {
+    requests: Messages,
+) -> impl Stream<Item = Result<Bytes, Status>> + Send {
     let (answers, stream) = mpsc::channel(1);
     tokio::spawn(Driver::new(operations, requests).run(answers));
     stream
 }
 
-type Answers = mpsc::Sender<Result<PipelineResponse, Status>>;
+type Answers = mpsc::Sender<Result<Bytes, Status>>;
 
-struct Driver<R> {
+struct Driver {
     operations: Arc<Operations>,
-    requests: R,
+    requests: Messages,
     stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Nothing more is read: with the status that ends the stream, if it is not a good end.
     ended: Option<Result<(), Status>>,
-    /// Items read and not started, and when they came.
-    waiting: VecDeque<PipelineItem>,
+    /// Items read and not started, and when they came. They are opened one by one: until then they take no more than their bytes.
+    waiting: Option<Entries<Bytes>>,
     arrived: Instant,
+    /// The first of them, opened to see how much it may be answered with.
+    next: Option<Next>,
     in_flight: InFlight,
-    /// Bytes that the first of `waiting` may be answered with, once they have been looked for.
-    first_bytes: Option<usize>,
-    ready: Vec<PipelineAnswer>,
-    ready_bytes: usize,
+    ready: Ready,
     /// Bytes of an answer, as a moving average over about 16.
     answer_bytes: usize,
 }
 
-impl<R> Driver<R>
-where
-    R: Stream<Item = Result<PipelineRequest, Status>> + Send + Unpin,
-{
-    fn new(operations: Arc<Operations>, requests: R) -> Self {
+/// An item that is opened and not started.
+struct Next {
+    id: u64,
+    deadline: Instant,
+    call: Opened,
+}
+
+impl Driver {
+    fn new(operations: Arc<Operations>, requests: Messages) -> Self {
         Self {
             stopped: Box::pin(operations.state.stopped()),
             in_flight: InFlight::new(operations.clone()),
             operations,
             requests,
             ended: None,
-            waiting: VecDeque::new(),
+            waiting: None,
             arrived: Instant::now(),
-            first_bytes: None,
-            ready: Vec::new(),
-            ready_bytes: 0,
+            next: None,
+            ready: Ready::default(),
             answer_bytes: 0,
         }
     }
@@ -125,7 +128,8 @@ where
 
     fn finished(&self) -> bool {
         self.ended.is_some()
-            && self.waiting.is_empty()
+            && self.next.is_none()
+            && self.waiting.is_none()
             && self.in_flight.is_empty()
             && self.ready.is_empty()
     }
@@ -135,8 +139,8 @@ where
     }
 
     fn may_start(&self) -> bool {
-        self.ready_bytes < ANSWER_BYTES_HELD
-            && self.ready.len() < ANSWERS_HELD
+        self.ready.bytes < ANSWER_BYTES_HELD
+            && self.ready.answers < ANSWERS_HELD
             && self.in_flight.has_room(self.at_once())
     }
 
@@ -146,82 +150,110 @@ where
         self.operations.state.limits.stream_in_flight.min(by_bytes.max(IN_FLIGHT_MIN))
     }
 
-    /// Whether there is room for all that the first of those waiting may be answered with.
+    /// Opens the first of those waiting, if it is not. Whether there is one, and room for all that it may be answered with.
     fn first_fits(&mut self) -> bool {
-        let bytes = *self.first_bytes.get_or_insert_with(|| {
-            let request = self.waiting.front().and_then(|item| item.request.as_ref());
-            request.map_or(0, |request| reservation::of(&self.operations.state, request).bytes)
-        });
-        self.in_flight.has_bytes(bytes, READ_BYTES_IN_FLIGHT)
+        if self.next.is_none() {
+            self.next = self.open();
+        }
+        match &self.next {
+            Some(Next { call: Ok((_, Ok(call))), .. }) => {
+                self.in_flight.has_bytes(call.reservation().bytes, READ_BYTES_IN_FLIGHT)
+            }
+            Some(_) => true,
+            None => false,
+        }
+    }
+
+    /// Opens the first of those waiting. An item that does not parse ends the stream.
+    fn open(&mut self) -> Option<Next> {
+        let Some(entry) = self.waiting.as_mut()?.next() else {
+            self.waiting = None;
+            return None;
+        };
+        let item = match Item::read(entry) {
+            Ok(item) => item,
+            Err(odd) => {
+                self.waiting = None;
+                self.ended = Some(Err(status(&odd.into())));
+                return None;
+            }
+        };
+        let state = &self.operations.state;
+        let time = match item.deadline_ms {
+            0 => state.limits.request_timeout,
+            ms => Duration::from_millis(ms.into()),
+        };
+        let call = call::open(item.request, state);
+        Some(Next { id: item.id, deadline: self.arrived + time, call })
     }
 
     /// Reads a message when all items of the last one are started. Whether it did.
     fn poll_read(&mut self, context: &mut Context<'_>) -> bool {
-        if self.ended.is_some() || !self.waiting.is_empty() || !self.may_start() {
+        let waits = self.waiting.is_some() || self.next.is_some();
+        if self.ended.is_some() || waits || !self.may_start() {
             return false;
         }
-        let Poll::Ready(message) = self.requests.poll_next_unpin(context) else { return false };
+        let Poll::Ready(message) = self.requests.poll_next(context) else { return false };
         match message {
             Some(Ok(message)) => {
-                let (count, max) =
-                    (message.items.len(), self.operations.state.limits.pipeline_items);
-                if count > max {
-                    let what = format!("a message of {count} items; at most {max} are allowed");
-                    self.end(Err(status(&Problem::Limit(what.into()))));
-                } else {
-                    self.waiting = message.items.into();
-                    self.arrived = Instant::now();
+                self.arrived = Instant::now();
+                match Entries::new(message, self.operations.state.limits.pipeline_items) {
+                    Ok(items) => self.waiting = Some(items),
+                    Err(problem) => self.end(Err(status(&problem))),
                 }
             }
-            Some(Err(error)) => self.end(Err(from_protocol(&error))),
+            Some(Err(error)) => self.end(Err(error)),
             None => self.end(Ok(())),
         }
         true
     }
 
-    /// Starts what waits, as far as there is room and `starts` allows. Whether it started any.
+    /// Starts what waits, as far as there is room and `starts` allows. Whether it started any, or saw that none is left.
     fn start(&mut self, starts: &mut usize) -> bool {
-        let before = *starts;
+        if self.waiting.is_none() && self.next.is_none() {
+            return false;
+        }
+        let before = (*starts, self.waiting.is_some());
         let now = Instant::now();
-        while *starts > 0 && !self.waiting.is_empty() && self.may_start() && self.first_fits() {
-            let Some(item) = self.waiting.pop_front() else { break };
-            let reserved = self.first_bytes.take().unwrap_or(0);
+        while *starts > 0 && self.may_start() && self.first_fits() {
+            let Some(Next { id, deadline, call }) = self.next.take() else { break };
             *starts -= 1;
-            let request = item.request.unwrap_or_default();
-            let deadline = match item.deadline_ms {
-                0 => self.arrived + self.operations.state.limits.request_timeout,
-                ms => self.arrived + Duration::from_millis(ms.into()),
+            let (kind, call) = match call {
+                Ok(call) => call,
+                Err(problem) => {
+                    self.keep(id, Err(problem));
+                    continue;
+                }
             };
-            let answer = if self.operations.state.stopping() {
-                Some(self.in_flight.refuse(&request, self.arrived, Problem::Stopping))
-            } else if now >= deadline {
-                let problem = Problem::Deadline { in_doubt: false };
-                Some(self.in_flight.refuse(&request, self.arrived, problem))
-            } else {
-                self.in_flight.start(item.id, request, reserved, self.arrived, deadline)
+            let call = match call {
+                _ if self.operations.state.stopping() => Err(Problem::Stopping),
+                _ if now >= deadline => Err(Problem::Deadline { in_doubt: false }),
+                call => call,
             };
-            if let Some(answer) = answer {
-                self.keep(item.id, answer);
+            let outcome = match call {
+                Ok(call) => self.in_flight.start(id, kind, call, self.arrived, deadline),
+                Err(problem) => Some(self.in_flight.refuse(kind, self.arrived, problem)),
+            };
+            if let Some(outcome) = outcome {
+                self.keep(id, outcome);
             }
         }
-        *starts < before
+        before != (*starts, self.waiting.is_some())
     }
 
     /// Collects what is done. Whether anything was.
     fn poll_done(&mut self, context: &mut Context<'_>) -> bool {
         let mut any = false;
-        while let Poll::Ready(Some((id, answer))) = self.in_flight.poll_next(context) {
-            self.keep(id, answer);
+        while let Poll::Ready(Some((id, outcome))) = self.in_flight.poll_next(context) {
+            self.keep(id, outcome);
             any = true;
         }
         any
     }
 
-    fn keep(&mut self, id: u64, answer: Response) {
-        let bytes = answer.encoded_len();
-        self.ready_bytes += bytes;
+    fn keep(&mut self, id: u64, outcome: Outcome) {
+        let bytes = self.ready.add(id, &outcome);
         self.answer_bytes = (self.answer_bytes * 15 + bytes) / 16;
-        self.ready.push(PipelineAnswer { id, response: Some(answer) });
     }
 
     /// Sends what is ready, as far as the client takes it. Whether it sent any; an error when the client is gone.
@@ -236,36 +268,13 @@ where
                 Poll::Pending => break,
                 Poll::Ready(room) => room.map_err(|_| Gone)?,
             }
-            let message = self.take_message();
+            let Some(message) = self.ready.take() else { break };
             answers.start_send(Ok(message)).map_err(|_| Gone)?;
             sent = true;
         }
         Ok(sent)
     }
-
-    /// As many answers as one message takes, in their order.
-    fn take_message(&mut self) -> PipelineResponse {
-        if self.ready.len() <= ANSWERS_PER_MESSAGE && self.ready_bytes <= ANSWER_BYTES {
-            self.ready_bytes = 0;
-            return PipelineResponse { answers: std::mem::take(&mut self.ready) };
-        }
-        let (mut count, mut bytes) = (0, 0);
-        for answer in self.ready.iter().take(ANSWERS_PER_MESSAGE) {
-            let size = size(answer);
-            if count > 0 && bytes + size > ANSWER_BYTES {
-                break;
-            }
-            (count, bytes) = (count + 1, bytes + size);
-        }
-        self.ready_bytes -= bytes;
-        let rest = self.ready.split_off(count);
-        PipelineResponse { answers: std::mem::replace(&mut self.ready, rest) }
-    }
 }
 
 /// The client is gone.
 struct Gone;
-
-fn size(answer: &PipelineAnswer) -> usize {
-    answer.response.as_ref().map_or(0, Message::encoded_len)
-}

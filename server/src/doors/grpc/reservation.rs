@@ -5,10 +5,10 @@
 
 use std::collections::HashMap;
 
-use cairn_proto::v1::{self, operation::Operation as Step, request::Request as Kinds};
+use cairn_proto::v1::{self, operation::Operation as Step};
 use prost::Message;
 
-use crate::{limits::OPERATE_ANSWER, state::State};
+use crate::limits::OPERATE_ANSWER;
 
 /// Bytes of a number as a value, and of what is around a value in an answer.
 const NUMBER: usize = 32;
@@ -22,15 +22,9 @@ pub struct Reservation {
     pub writes: bool,
 }
 
-/// What `request` may be answered with. Only an operate is looked at: a read is as large as one record at most.
-pub fn of(state: &State, request: &v1::Request) -> Reservation {
-    let Some(Kinds::Operate(operate)) = &request.request else { return Reservation::default() };
-    let namespace = operate.key.as_ref().and_then(|key| state.namespace(&key.namespace));
-    let record = namespace.map_or(0, |served| served.engine.config().max_record_size);
-    operate_of(operate, usize::try_from(record).unwrap_or(usize::MAX))
-}
-
-fn operate_of(request: &v1::OperateRequest, record: usize) -> Reservation {
+/// What `request` may be answered with, of a record that has `record` bytes at most. Other requests are answered with one record
+/// at most, and need none.
+pub fn of(request: &v1::OperateRequest, record: usize) -> Reservation {
     // Bins whose size is known from the steps themselves, such as a counter that was just added to.
     let mut known: HashMap<&str, usize> = HashMap::new();
     // How often each other bin is read: all of them together are one record, as often as the most read one.
@@ -90,7 +84,7 @@ mod tests {
     #[test]
     fn what_may_be_read_is_known_beforehand() {
         const RECORD: usize = 1 << 20;
-        let of = |steps| operate_of(&request(steps), RECORD);
+        let of = |steps| of(&request(steps), RECORD);
         assert_eq!(of(vec![Step::Add(bin("n"))]), Reservation { bytes: 0, writes: true });
         let counter = of(vec![Step::Add(bin("n")), read("n")]);
         assert!(counter.writes && counter.bytes < 100, "{counter:?}");

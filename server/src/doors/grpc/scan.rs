@@ -4,13 +4,14 @@
 //! the rate is tokio's, so that no worker thread sleeps.
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use cairn_engine::model::PARTITIONS;
-use cairn_proto::v1::{Code, Record, ScanRequest, ScanResponse};
-use prost::Message;
+use cairn_proto::v1::{Code, ScanRequest, ScanResponse};
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::Status;
@@ -18,12 +19,13 @@ use tonic::Status;
 use super::{
     answer::{self, Wanted},
     cursor::{self, Cursor},
+    framing::{ROOM, framed},
     status::status,
 };
 use crate::{
     codes::Problem,
     limits::{ANSWER_BYTES, SCAN_PAGE, SCAN_RECORDS, SCANS},
-    metrics::{Kind, WorkerMetrics},
+    metrics::{Kind, Place},
     operations::Operations,
 };
 
@@ -34,11 +36,18 @@ const FIRST_PAGE: usize = 16;
 pub fn scan(
     operations: Arc<Operations>,
     request: ScanRequest,
-) -> Result<impl Stream<Item = Result<ScanResponse, Status>> + Send, Problem> {
+) -> Result<impl Stream<Item = Result<Bytes, Status>> + Send + Unpin, Problem> {
     let scan = Scan::new(operations, request)?;
     let (answers, stream) = mpsc::channel(1);
     tokio::spawn(scan.run(answers));
     Ok(ReceiverStream::new(stream))
+}
+
+/// A framed [`ScanResponse`] that is being written.
+struct Message {
+    buffer: Vec<u8>,
+    records: usize,
+    damaged: u32,
 }
 
 struct Scan {
@@ -57,27 +66,7 @@ struct Scan {
     sent: u64,
 }
 
-/// Counts one scan of a worker until it is dropped.
-struct Place(Arc<WorkerMetrics>);
-
-impl Place {
-    fn take(operations: &Operations) -> Result<Self, Problem> {
-        let metrics = &operations.metrics;
-        if metrics.scans.load(Relaxed) >= SCANS || !operations.has_room() {
-            return Err(Problem::Busy);
-        }
-        metrics.scans.fetch_add(1, Relaxed);
-        Ok(Self(Arc::clone(metrics)))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.scans.fetch_sub(1, Relaxed);
-    }
-}
-
-type Answers = mpsc::Sender<Result<ScanResponse, Status>>;
+type Answers = mpsc::Sender<Result<Bytes, Status>>;
 
 impl Scan {
     fn new(operations: Arc<Operations>, mut request: ScanRequest) -> Result<Self, Problem> {
@@ -91,7 +80,8 @@ impl Scan {
             Some(cursor) => (cursor.partition, cursor.after),
             None => (0, None),
         };
-        let place = Place::take(&operations)?;
+        let place = Place::take(&operations.metrics, |metrics| &metrics.scans, SCANS);
+        let place = place.filter(|_| operations.has_room()).ok_or(Problem::Busy)?;
         Ok(Self {
             _place: place,
             operations,
@@ -122,7 +112,8 @@ impl Scan {
             let started = Instant::now();
             let message = self.next_message().await;
             let code = message.as_ref().map_or_else(Problem::code, |_| Code::Ok);
-            self.operations.metrics.count(Kind::Scan, code, started.elapsed());
+            let namespace = self.operations.state.place_of(&self.request.namespace);
+            self.operations.metrics.count(namespace, Kind::Scan, code, started.elapsed());
             let last = message.is_err();
             let message = message.map_err(|problem| status(&problem));
             if answers.send(message).await.is_err() || last {
@@ -133,36 +124,38 @@ impl Scan {
     }
 
     /// Reads pages until a message is full or all partitions are done.
-    async fn next_message(&mut self) -> Result<ScanResponse, Problem> {
-        let mut message = ScanResponse::default();
+    async fn next_message(&mut self) -> Result<Bytes, Problem> {
+        let mut message = Message { buffer: ROOM.to_vec(), records: 0, damaged: 0 };
         let (records_max, mut bytes) = (self.records_max(), 0);
         while self.at.0 < self.partitions.len()
-            && message.records.len() < records_max
+            && message.records < records_max
             && bytes < ANSWER_BYTES
         {
             let room = match self.record_bytes {
                 0 => FIRST_PAGE,
                 each => ((ANSWER_BYTES - bytes) / each).max(1),
             };
-            let limit = room.min(records_max - message.records.len());
-            let before = (message.records.len(), bytes);
+            let limit = room.min(records_max - message.records);
+            let before = (message.records, bytes);
             bytes += self.next_page(&mut message, limit).await?;
-            if let Some(each) = (bytes - before.1).checked_div(message.records.len() - before.0) {
+            if let Some(each) = (bytes - before.1).checked_div(message.records - before.0) {
                 self.record_bytes = each.max(1);
             }
         }
-        message.partitions_done = self.at.0 as u32;
-        message.cursor = Cursor { partition: self.at.0, after: self.at.1 }.write(self.identity);
-        self.sent += message.records.len() as u64;
-        Ok(message)
+        self.sent += message.records as u64;
+        // The records are there: the fields behind them complete the message.
+        let rest = ScanResponse {
+            records: Vec::new(),
+            cursor: Cursor { partition: self.at.0, after: self.at.1 }.write(self.identity),
+            partitions_done: self.at.0 as u32,
+            damaged: message.damaged,
+        };
+        rest.encode_raw(&mut message.buffer);
+        Ok(framed(message.buffer))
     }
 
     /// Adds a page to `message`, and answers its bytes.
-    async fn next_page(
-        &mut self,
-        message: &mut ScanResponse,
-        limit: usize,
-    ) -> Result<usize, Problem> {
+    async fn next_page(&mut self, message: &mut Message, limit: usize) -> Result<usize, Problem> {
         let request = &self.request;
         let (index, after) = self.at;
         let set = request.set.as_deref();
@@ -172,9 +165,9 @@ impl Scan {
             .await?;
         let mut bytes = 0;
         for record in &page.records {
-            let record: Record = answer::scanned(&request.namespace, record, &self.wanted)?;
-            bytes += record.encoded_len() + 4;
-            message.records.push(record);
+            let namespace = &request.namespace;
+            bytes += answer::put_scanned(namespace, record, &self.wanted, &mut message.buffer)?;
+            message.records += 1;
         }
         message.damaged += page.damaged;
         self.at = match page.next {

@@ -1,91 +1,114 @@
 //! A node over gRPC: the SDK's pipeline, or one unary call for each operation.
 
-use std::time::Duration;
+use std::{
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    time::{Duration, Instant},
+};
 
 use cairn_proto::v1::{self as proto, records_client::RecordsClient};
-use cairn_sdk::{Client, Durability, Key, Value};
-use futures::{StreamExt, stream};
+use cairn_sdk::{Client, Durability, Key};
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::io::{Interest, unix::AsyncFd};
 use tonic::{
     Code,
     transport::{Channel, Endpoint},
 };
 
 use super::{
-    closed, load,
-    measure::{Outcome, Tally},
-    options::{Args, Mode},
-    plan::Plan,
-    store::Store,
-    workers::{self, Signals},
+    drive::Timer,
+    job::{Engine, Job},
+    store::{BINS_MAX, How, NewBin, Scanned, Shown, Store, Wrote},
 };
 use crate::failure::{Doing, Failure, Result};
 
-const SET: &str = "bench";
-const BIN: &str = "v";
 /// Keys looked at to see whether the node holds them already.
 const SAMPLE: u64 = 64;
 
-/// Runs every depth.
-pub fn run(args: &Args) -> Result<Vec<Outcome>> {
-    if load_wanted(args)? {
-        let plan = args.plan(1);
-        let buffered =
-            Args { durability: Durability::Buffer, mode: Mode::Pipeline, ..args.clone() };
-        load::all(&plan, |job, signals| {
-            on_thread(&buffered, async |node| load::job(&node, &plan, job, signals).await)
-        })?;
-    }
-    args.depth.iter().map(|depth| measure(args, &args.plan(*depth))).collect()
+/// Runs `work` on this thread with a connection of its own.
+pub fn on_thread<T>(job: &Job, work: impl AsyncFnOnce(&Node, &Alarm) -> T) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.doing("starting")?.block_on(async {
+        let (node, alarm) = (Node::connect(job).await?, Alarm::new()?);
+        Ok(work(&node, &alarm).await)
+    })
 }
 
-fn load_wanted(args: &Args) -> Result<bool> {
-    if args.load || args.no_load || args.read_pct == 0 {
-        return Ok(args.load);
-    }
-    let there = on_thread(args, async |node| {
-        let step = (args.keys / SAMPLE).max(1);
-        let keys = stream::iter((0..args.keys).step_by(step as usize).chain([args.keys - 1]));
-        let right =
-            |value: Option<&[u8]>| value.is_some_and(|value| value.len() as u64 == args.value_size);
+/// Whether the records of a job seem to be there: some of them are looked at.
+pub fn has_records(job: &Job) -> Result<bool> {
+    let (least, most) = job.sizes().bounds();
+    let there = on_thread(job, async |node, _| {
+        let step = (job.records / SAMPLE).max(1);
+        let keys = stream::iter((0..job.records).step_by(step as usize).chain([job.records - 1]));
+        let right = |shown: Option<Shown<'_>>| {
+            let bytes = |shown: Shown<'_>| shown.bins.iter().map(|bin| bin.1.len() as u64).sum();
+            shown.is_some_and(|shown| {
+                shown.bins.len() == job.bins as usize && (least..=most).contains(&bytes(shown))
+            })
+        };
         keys.map(|key| node.read(key, right)).buffer_unordered(16).collect::<Vec<_>>().await
     })?;
     let there: Result<Vec<bool>, String> = there.into_iter().collect();
-    Ok(!there.map_err(Failure::new)?.into_iter().all(|there| there))
+    Ok(there.map_err(Failure::new)?.into_iter().all(|there| there))
 }
 
-fn measure(args: &Args, plan: &Plan) -> Result<Outcome> {
-    let name = match args.mode {
-        Mode::Unary => "grpc unary",
-        Mode::Pipeline => "grpc pipeline",
-    };
-    let before = server_cpu(args)?;
-    let asked = std::time::Instant::now();
-    let measured =
-        workers::run(name, plan, |job, signals| job_on_thread(args, plan, job, signals))?;
-    let (spent, asked) = (server_cpu(args)?.saturating_sub(before), asked.elapsed());
-    // The node's clock cannot be read at the very ends of the measured time: its share of the whole is taken.
-    let share = measured.took.as_secs_f64() / asked.as_secs_f64().max(1e-9);
-    let server_cpu = Some(spent.mul_f64(share.min(1.0)));
-    let workers::Measured { total, took, cpu } = measured;
-    Ok(Outcome { name: name.into(), plan: plan.clone(), total, took, cpu, server_cpu })
-}
-
-fn job_on_thread(args: &Args, plan: &Plan, job: u32, signals: &Signals) -> Result<Tally> {
-    on_thread(args, async |node| closed::job(&node, plan, job, signals).await)
-}
-
-/// Runs `work` on this thread with a connection of its own.
-pub fn on_thread<T>(args: &Args, work: impl AsyncFnOnce(Node) -> T) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.doing("starting")?.block_on(async { Ok(work(Node::connect(args).await?).await) })
-}
-
-fn server_cpu(args: &Args) -> Result<Duration> {
+/// CPU time that the node has used so far.
+pub fn server_cpu(job: &Job) -> Result<Duration> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.doing("starting")?.block_on(async {
-        let client = Client::builder().connections(1).connect(&args.host).await?;
+        let client = Client::builder().connections(1).connect(&job.host).await?;
         Ok(Duration::from_micros(client.admin().node().await?.cpu_us))
     })
+}
+
+/// A timer of the kernel's: the runtime's own is only exact to a millisecond, which is what is to be measured.
+#[derive(Debug)]
+pub struct Alarm(AsyncFd<OwnedFd>);
+
+impl Alarm {
+    fn new() -> Result<Self> {
+        // SAFETY: no memory is involved.
+        let fd = unsafe {
+            libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC)
+        };
+        if fd < 0 {
+            return Err(std::io::Error::last_os_error()).doing("making a timer");
+        }
+        // SAFETY: the descriptor was just made and nobody else has it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // SAFETY: the descriptor is owned by what is registered and so is open for as long.
+        let watched = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+        Ok(Self(watched.doing("making a timer")?))
+    }
+
+    /// Sets it to go off after `wait`, and forgets that it went off before.
+    fn set(&self, wait: Duration) {
+        let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let wait = wait.max(Duration::from_nanos(1));
+        let value =
+            libc::timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
+        let spec = libc::itimerspec { it_interval: zero, it_value: value };
+        // SAFETY: `spec` is a valid timer setting, and the old one is not asked for.
+        unsafe {
+            libc::timerfd_settime(self.0.as_raw_fd(), 0, &raw const spec, std::ptr::null_mut())
+        };
+    }
+}
+
+impl Timer for Alarm {
+    async fn until(&self, at: Instant) {
+        loop {
+            let left = at.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            self.set(left);
+            match self.0.readable().await {
+                // Setting it again takes the expiry away; what is left to do is to wait for the next one.
+                Ok(mut ready) => ready.clear_ready(),
+                Err(_) => return tokio::time::sleep(left).await,
+            }
+        }
+    }
 }
 
 /// A node as something to measure.
@@ -93,94 +116,150 @@ fn server_cpu(args: &Args) -> Result<Duration> {
 pub struct Node {
     way: Way,
     namespace: String,
+    set: String,
     durability: Durability,
 }
 
 #[derive(Clone, Debug)]
 enum Way {
     Pipeline(Client),
-    Unary(RecordsClient<Channel>),
+    Unary(RecordsClient<Channel>, Client),
 }
 
 impl Node {
-    async fn connect(args: &Args) -> Result<Self> {
-        let way = match args.mode {
-            Mode::Pipeline => {
-                let client = Client::builder()
-                    .connections(args.connections.into())
-                    .in_flight(1_000_000)
-                    .connect(&args.host);
-                Way::Pipeline(client.await?)
-            }
-            Mode::Unary => {
-                let endpoint = Endpoint::from_shared(format!("http://{}", args.host))
+    async fn connect(job: &Job) -> Result<Self> {
+        let client = Client::builder()
+            .connections(job.connections.into())
+            .in_flight(1_000_000)
+            .connect(&job.host);
+        let client = client.await?;
+        let way = match job.engine() {
+            Engine::GrpcUnary => {
+                let endpoint = Endpoint::from_shared(format!("http://{}", job.host))
                     .doing("the address")?
                     .tcp_nodelay(true)
                     .initial_connection_window_size(16 << 20)
                     .initial_stream_window_size(1 << 20);
                 let channel = endpoint.connect().await;
-                Way::Unary(RecordsClient::new(
-                    channel.doing(format_args!("connecting to {}", args.host))?,
-                ))
+                let channel = channel.doing(format_args!("connecting to {}", job.host))?;
+                Way::Unary(RecordsClient::new(channel), client)
             }
+            _ => Way::Pipeline(client),
         };
-        Ok(Self { way, namespace: args.namespace.clone(), durability: args.durability })
+        let (namespace, set) = (job.namespace.clone(), job.set().to_owned());
+        Ok(Self { way, namespace, set, durability: job.durability })
     }
 
     fn key(&self, number: u64) -> Key {
-        Key::new(self.namespace.as_str(), SET, number as i64)
+        Key::new(self.namespace.as_str(), self.set.as_str(), number as i64)
     }
 
     fn proto_key(&self, number: u64) -> Option<proto::Key> {
         let user_key = Some(proto::key::UserKey::Number(number as i64));
-        Some(proto::Key { namespace: self.namespace.clone(), set: SET.into(), user_key })
+        Some(proto::Key { namespace: self.namespace.clone(), set: self.set.clone(), user_key })
     }
 
-    fn policy(&self) -> Option<proto::WritePolicy> {
+    fn policy(&self, how: How) -> Option<proto::WritePolicy> {
         let durability = match self.durability {
             Durability::Device => proto::Durability::Device,
             Durability::Buffer => proto::Durability::Buffer,
         };
-        let exists = proto::ExistsPolicy::Replace as i32;
-        Some(proto::WritePolicy { exists, durability: durability as i32, ..Default::default() })
+        let (exists, generation_equal) = match how {
+            How::Replace => (proto::ExistsPolicy::Replace, None),
+            How::Update => (proto::ExistsPolicy::Update, None),
+            How::UpdateIf(wanted) => (proto::ExistsPolicy::UpdateOnly, Some(wanted)),
+        };
+        let (exists, durability) = (exists as i32, durability as i32);
+        Some(proto::WritePolicy { exists, durability, generation_equal, ..Default::default() })
+    }
+
+    async fn put(
+        &self,
+        client: &Client,
+        key: u64,
+        bins: Vec<NewBin>,
+        how: How,
+    ) -> Result<Wrote, String> {
+        let key = self.key(key);
+        let put = client.put(&key, bins).durability(self.durability);
+        let put = match how {
+            How::Replace => put.replace(),
+            How::Update => put,
+            How::UpdateIf(wanted) => put.update_only().generation(wanted),
+        };
+        match put.await {
+            Ok(_) => Ok(Wrote::Done),
+            Err(error)
+                if matches!(how, How::UpdateIf(_))
+                    && matches!(
+                        error.code,
+                        cairn_sdk::Code::Generation | cairn_sdk::Code::NotFound
+                    ) =>
+            {
+                Ok(Wrote::Stale)
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    async fn put_unary(
+        &self,
+        records: &RecordsClient<Channel>,
+        key: u64,
+        bins: Vec<NewBin>,
+        how: How,
+    ) -> Result<Wrote, String> {
+        let bin = |(name, bytes)| proto::Bin {
+            name,
+            value: Some(proto::Value { kind: Some(proto::value::Kind::Bytes(bytes)) }),
+        };
+        let bins = bins.into_iter().map(bin).collect();
+        let request =
+            proto::PutRequest { key: self.proto_key(key), bins, policy: self.policy(how) };
+        match records.clone().put(request).await {
+            Ok(_) => Ok(Wrote::Done),
+            Err(status)
+                if matches!(how, How::UpdateIf(_))
+                    && matches!(status.code(), Code::Aborted | Code::NotFound) =>
+            {
+                Ok(Wrote::Stale)
+            }
+            Err(status) => Err(status.message().to_string()),
+        }
     }
 }
 
 impl Store for Node {
-    async fn read<R>(&self, key: u64, look: impl FnOnce(Option<&[u8]>) -> R) -> Result<R, String> {
+    async fn read<R>(
+        &self,
+        key: u64,
+        look: impl FnOnce(Option<Shown<'_>>) -> R,
+    ) -> Result<R, String> {
         match &self.way {
             Way::Pipeline(client) => {
                 let record = client.get(&self.key(key)).await.map_err(|error| error.to_string())?;
-                Ok(look(
-                    record.as_ref().and_then(|record| record.get(BIN)).and_then(Value::as_bytes),
-                ))
+                let Some(record) = record else { return Ok(look(None)) };
+                let bins = record.bins.iter().map(|(name, value)| (&name[..], value.as_bytes()));
+                show(bins, record.metadata.generation, look)
             }
-            Way::Unary(records) => {
+            Way::Unary(records, _) => {
                 let request = proto::GetRequest { key: self.proto_key(key), ..Default::default() };
-                match records.clone().get(request).await {
-                    Ok(response) => Ok(look(bytes_of(response.get_ref()))),
-                    Err(status) if status.code() == Code::NotFound => Ok(look(None)),
-                    Err(status) => Err(status.message().to_string()),
-                }
+                let record = match records.clone().get(request).await {
+                    Ok(response) => response.into_inner().record,
+                    Err(status) if status.code() == Code::NotFound => None,
+                    Err(status) => return Err(status.message().to_string()),
+                };
+                let Some(record) = record else { return Ok(look(None)) };
+                let generation = record.metadata.as_ref().map_or(0, |metadata| metadata.generation);
+                show(record.bins.iter().map(|bin| (&bin.name[..], bytes_of(bin))), generation, look)
             }
         }
     }
 
-    async fn write(&self, key: u64, value: Vec<u8>) -> Result<(), String> {
+    async fn write(&self, key: u64, bins: Vec<NewBin>, how: How) -> Result<Wrote, String> {
         match &self.way {
-            Way::Pipeline(client) => {
-                let key = self.key(key);
-                let put = client.put(&key, [(BIN, value)]).replace().durability(self.durability);
-                put.await.map(drop).map_err(|error| error.to_string())
-            }
-            Way::Unary(records) => {
-                let value = proto::Value { kind: Some(proto::value::Kind::Bytes(value)) };
-                let bins = vec![proto::Bin { name: BIN.into(), value: Some(value) }];
-                let request =
-                    proto::PutRequest { key: self.proto_key(key), bins, policy: self.policy() };
-                let put = records.clone().put(request).await;
-                put.map(drop).map_err(|status| status.message().to_string())
-            }
+            Way::Pipeline(client) => self.put(client, key, bins, how).await,
+            Way::Unary(records, _) => self.put_unary(records, key, bins, how).await,
         }
     }
 
@@ -190,9 +269,9 @@ impl Store for Node {
                 let key = self.key(key);
                 client.delete(&key).await.map(drop).map_err(|error| error.to_string())
             }
-            Way::Unary(records) => {
-                let request =
-                    proto::DeleteRequest { key: self.proto_key(key), policy: self.policy() };
+            Way::Unary(records, _) => {
+                let policy = self.policy(How::Replace);
+                let request = proto::DeleteRequest { key: self.proto_key(key), policy };
                 match records.clone().delete(request).await {
                     Err(status) if status.code() != Code::NotFound => {
                         Err(status.message().to_string())
@@ -202,10 +281,44 @@ impl Store for Node {
             }
         }
     }
+
+    async fn scan(&self, partition: u16, limit: usize) -> Result<Scanned, String> {
+        let (Way::Pipeline(client) | Way::Unary(_, client)) = &self.way;
+        let scan =
+            client.scan(self.namespace.as_str()).set(self.set.as_str()).partitions([partition]);
+        let mut scanned = Scanned::default();
+        let mut records = scan.start().take(limit);
+        while let Some(record) = records.try_next().await.map_err(|error| error.to_string())? {
+            scanned.records += 1;
+            scanned.bytes += record
+                .bins
+                .iter()
+                .filter_map(|(_, v)| v.as_bytes())
+                .map(<[u8]>::len)
+                .sum::<usize>();
+        }
+        Ok(scanned)
+    }
 }
 
-fn bytes_of(response: &proto::GetResponse) -> Option<&[u8]> {
-    let bin = response.record.as_ref()?.bins.iter().find(|bin| bin.name == BIN)?;
+/// Shows a record; one with other bins than the bench writes is somebody else's.
+fn show<'a, R>(
+    found: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>,
+    generation: u32,
+    look: impl FnOnce(Option<Shown<'_>>) -> R,
+) -> Result<R, String> {
+    let mut bins = [("", &[][..]); BINS_MAX];
+    let mut count = 0;
+    for (name, bytes) in found {
+        let place = bins.get_mut(count).zip(bytes);
+        let (place, bytes) = place.ok_or("the record is not one of the bench's")?;
+        *place = (name, bytes);
+        count += 1;
+    }
+    Ok(look(Some(Shown { bins: &bins[..count], generation })))
+}
+
+fn bytes_of(bin: &proto::Bin) -> Option<&[u8]> {
     match bin.value.as_ref()?.kind.as_ref()? {
         proto::value::Kind::Bytes(bytes) => Some(bytes),
         _ => None,

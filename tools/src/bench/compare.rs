@@ -88,6 +88,7 @@ fn rounds(args: &Args, job: &Job, used: u64, console: &mut Console) -> Result<Ve
         engine: Engine::Raw,
         sizes: Some(Sizes::Fixed(args.raw_bs)),
         size: Some(used),
+        time_based: true,
         distribution: Distribution::Uniform,
         sequential: false,
         verify: false,

@@ -82,8 +82,8 @@ async fn open_loop<S: Store>(
         let Some(due) = thread.borrow().pace.as_ref().map(|pace| pace.due()) else { break };
         let now = Instant::now();
         if flying.len() >= depth {
-            bound_met = due <= now;
             flying.next().await;
+            bound_met = due <= Instant::now();
         } else if due <= now {
             let Some(started) = thread.borrow_mut().start_due(now, bound_met) else { break };
             bound_met = false;

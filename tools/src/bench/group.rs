@@ -104,10 +104,6 @@ pub fn run_on(
             process,
             server_cpu: server.map(|server| server.mul_f64(took.as_secs_f64())),
             stats: Option::zip(before, running.target.stats()),
-            used_bytes: match running.target {
-                Target::Embedded(store) => Some(store.used_bytes()),
-                _ => None,
-            },
             interrupted: interrupt::requested(),
             notes,
         }
@@ -156,7 +152,8 @@ fn threads(
             let mut live = Live::new(console.live, start + ramp);
             let mut watch = node.map(|job| ServerWatch::new(job, start + ramp));
             let mut left = count;
-            let mut tick = start + TICK;
+            // Threads hand over a second after the measured time began, and each second from then on: look a little later.
+            let mut tick = start + Duration::from_nanos(ramp.subsec_nanos().into()) + TICK / 5;
             while left > 0 {
                 if ends.recv_timeout(tick.saturating_duration_since(Instant::now())).is_ok() {
                     left -= 1;
@@ -169,9 +166,9 @@ fn threads(
                 if let Some(watch) = &mut watch {
                     watch.begin();
                 }
-                collect(jobs, &mut totals, &mut live, console);
+                collect(jobs, &mut totals, Some(&mut live), console);
             }
-            collect(jobs, &mut totals, &mut live, console);
+            collect(jobs, &mut totals, None, console);
             live.finish();
             server = watch.and_then(|watch| watch.per_second());
         }
@@ -212,7 +209,7 @@ fn one(running: &Running<'_>, number: u32, gate: &Gate) -> Result<Option<Report>
 fn collect(
     jobs: &[Running<'_>],
     totals: &mut [(Tally, Tally)],
-    live: &mut Live,
+    live: Option<&mut Live>,
     console: &mut Console,
 ) {
     for (running, (total, recent)) in jobs.iter().zip(totals.iter_mut()) {
@@ -233,6 +230,7 @@ fn collect(
     if let Some(log) = &mut console.log {
         log.tick();
     }
+    let Some(live) = live else { return };
     live.show(jobs.iter().zip(totals.iter()).map(|(running, (total, recent))| {
         let in_flight =
             running.mailboxes.iter().map(|mailbox| mailbox.in_flight.load(Relaxed)).sum();

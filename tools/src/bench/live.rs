@@ -31,13 +31,17 @@ impl Live {
         let now = Instant::now();
         let since = now.saturating_duration_since(self.last).max(Duration::from_millis(1));
         self.last = now;
-        if !self.shown {
+        if !self.shown || now < self.measured_from {
+            if self.shown && self.terminal {
+                eprint!("\rwarming up\x1b[K");
+            }
             return;
         }
-        let mut line = match now.checked_duration_since(self.measured_from) {
-            None => "warming up".to_owned(),
-            Some(time) => format!("{:>4} s", time.as_secs()),
-        };
+        let seconds = now.duration_since(self.measured_from).as_secs();
+        if seconds == 0 {
+            return;
+        }
+        let mut line = format!("{seconds:>4} s");
         for (job, total, recent, in_flight) in jobs {
             let all = recent.all().latency;
             let rate = units::count((recent.ops() as f64 / since.as_secs_f64()).round() as u64);

@@ -96,11 +96,6 @@ impl Args {
         check::check(&job).map_err(Failure::new)?;
         Ok(job)
     }
-
-    /// Whether a key was given as a flag.
-    pub fn has(&self, key: &str) -> bool {
-        self.keys.0.iter().any(|(given, _)| given.name() == key)
-    }
 }
 
 /// Keys of a job that were given as flags, in their order.
@@ -124,7 +119,7 @@ impl Keys {
 
 impl clap::Args for Keys {
     fn augment_args(command: Command) -> Command {
-        keys::KEYS.iter().fold(command, |command, key| {
+        keys::all().fold(command, |command, key| {
             let flag =
                 |name: &str| -> &'static str { Box::leak(name.replace('_', "-").into_boxed_str()) };
             let names = key.names.iter().flat_map(|name| [flag(name), *name]);
@@ -139,7 +134,7 @@ impl clap::Args for Keys {
                     .require_equals(true)
                     .default_missing_value("1")
                     .value_name("0|1"),
-                false => arg.num_args(1).value_name(key.value).allow_hyphen_values(true),
+                false => arg.num_args(1).value_name(key.value),
             };
             command.arg(arg)
         })
@@ -152,8 +147,7 @@ impl clap::Args for Keys {
 
 impl FromArgMatches for Keys {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut given: Vec<(usize, &'static keys::Key, String)> = keys::KEYS
-            .iter()
+        let mut given: Vec<(usize, &'static keys::Key, String)> = keys::all()
             .filter_map(|key| {
                 let value = matches.get_one::<String>(key.name())?;
                 Some((matches.index_of(key.name())?, key, value.clone()))
@@ -173,7 +167,7 @@ impl FromArgMatches for Keys {
 /// Explains all keys.
 pub fn print_keys() {
     let mut table = crate::output::table(&["key", "value", "what it does"]);
-    for key in keys::KEYS {
+    for key in keys::all() {
         let value = if key.is_bare() { "[0|1]" } else { key.value };
         table.add_row([key.names.join(", "), value.into(), key.help.into()]);
     }

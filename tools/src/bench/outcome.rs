@@ -27,8 +27,6 @@ pub struct Outcome {
     pub server_cpu: Option<Duration>,
     /// The engine's counters before and after.
     pub stats: Option<(Stats, Stats)>,
-    /// Bytes of the file that hold data, with an embedded engine.
-    pub used_bytes: Option<u64>,
     /// Whether it was broken off.
     pub interrupted: bool,
     /// What a reader of the results must know.
@@ -74,7 +72,6 @@ pub fn sample(job: Job) -> Outcome {
         process: Usage::default(),
         server_cpu: None,
         stats: None,
-        used_bytes: None,
         interrupted: false,
         notes: Vec::new(),
     }

@@ -5,6 +5,7 @@ use comfy_table::CellAlignment;
 use super::{
     outcome::Outcome,
     tally::{Side, histogram},
+    thread::FAILURES_MAX,
 };
 use crate::{output, units};
 
@@ -122,6 +123,9 @@ pub fn notes(outcome: &Outcome) -> Vec<String> {
     }
     if total.errors > 0 {
         let first = total.first_error.as_deref().unwrap_or_default();
+        if total.errors >= FAILURES_MAX {
+            notes.push(format!("stopped early: a thread ends after {FAILURES_MAX} failures"));
+        }
         notes.push(format!("{} OPERATIONS FAILED; the first: {first}", count(total.errors)));
     }
     notes

@@ -17,6 +17,8 @@ use super::{
     work::{Done, Source, Task},
 };
 
+/// A thread with so many failures ends: what it measures is worth nothing any more.
+pub const FAILURES_MAX: u64 = 1000;
 /// How often a thread hands over what it counted.
 const EXCHANGE: Duration = Duration::from_secs(1);
 
@@ -125,6 +127,7 @@ pub struct Thread<'a> {
     tally: Box<Tally>,
     exchange: Instant,
     in_flight: u32,
+    failures: u64,
     first: Option<Moment>,
     last: Option<Moment>,
 }
@@ -157,6 +160,7 @@ impl<'a> Thread<'a> {
             tally: Box::default(),
             exchange: clock.from + EXCHANGE,
             in_flight: 0,
+            failures: 0,
             first: None,
             last: None,
         }
@@ -164,7 +168,7 @@ impl<'a> Thread<'a> {
 
     /// Starts an operation whose latency counts from `since`; `None` when no more are to be started.
     pub fn start(&mut self, since: Instant) -> Option<Started> {
-        if self.clock.is_over(since) {
+        if self.clock.is_over(since) || self.failures >= FAILURES_MAX {
             self.end(since);
             return None;
         }
@@ -184,7 +188,7 @@ impl<'a> Thread<'a> {
     /// Starts the operation that is due, `now` being later than that. `bound_met`: as many as allowed were in flight at its instant.
     pub fn start_due(&mut self, now: Instant, bound_met: bool) -> Option<Started> {
         let pace = self.pace.as_mut()?;
-        if self.clock.is_over(now) {
+        if self.clock.is_over(now) || self.failures >= FAILURES_MAX {
             // Those that never came to be started must not be forgotten: they are the slowest of all.
             let end = self.clock.until.map_or(now, |until| now.min(until));
             self.tally.unmade += pace.left_before(end);
@@ -204,6 +208,7 @@ impl<'a> Thread<'a> {
     /// Counts an operation that is over.
     pub fn finish(&mut self, started: &Started, now: Instant, done: Result<Done, String>) {
         self.in_flight -= 1;
+        self.failures += u64::from(done.is_err());
         if started.measured {
             let slice = self.clock.slice(now);
             match done {
@@ -219,6 +224,9 @@ impl<'a> Thread<'a> {
             if self.source.is_empty() && self.in_flight == 0 {
                 self.last = Some(Moment::new(now));
             }
+        } else if let Err(error) = done {
+            // A failure counts also while nothing is measured yet.
+            self.tally.failed(error);
         }
         if now >= self.exchange {
             self.exchange = now + EXCHANGE;

@@ -38,8 +38,8 @@ pub fn check(job: &Job) -> Result<(), String> {
     )?;
     refuse(raw && matches!(job.distribution, Distribution::Latest(_)), "latest is for records")?;
     refuse(
-        mix.share(Op::Scan) > 0 && job.verify && job.bins > 1,
-        "scans cannot be verified with several bins",
+        mix.share(Op::Scan) > 0 && job.verify,
+        "what scans read is not verified: leave out verify",
     )?;
     let (least, most) = job.sizes().bounds();
     refuse(least == 0, "a size is 0")?;

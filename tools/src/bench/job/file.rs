@@ -96,6 +96,16 @@ mod tests {
         assert!(!jobs[0].stonewall && jobs[1].stonewall);
     }
 
+    /// A raw job with a size is done when so many bytes are, unless time ends it: as with fio.
+    #[test]
+    fn a_size_ends_a_raw_job() {
+        let text = "[global]\nioengine=io_uring\nfilename=/f\nbs=8k\nsize=1m\n[a]\n[b]\ntime_based\nruntime=5\n";
+        let jobs = read(text).unwrap();
+        assert_eq!((jobs[0].ops_of_thread(0), jobs[0].time()), (Some(128), None));
+        assert_eq!(jobs[1].ops_of_thread(0), None);
+        assert_eq!(jobs[1].time().unwrap().as_secs(), 5);
+    }
+
     /// What is not understood is told with file and line, and with what was probably meant.
     #[test]
     fn unknown_keys_are_refused_with_their_line() {

@@ -1,14 +1,18 @@
 //! One job: what is run on what, how hard, for how long. Plain data, the same whether it came from a job file or from flags.
 //!
-//! * `ini`: the text of a job file. `units`: sizes and times in fio's manner. `kinds`: the words of a job.
-//! * `keys`: every key there is, and what it sets. `check`: what does not go together. `file`: job files into jobs.
+//! * `ini`: the text of a job file. `units`: sizes and times in fio's manner. `kinds`, `mix`, `sizes`: the words of a job.
+//! * `keys`: every key there is, and what it sets. `check`: what does not go together. `file`: job files into jobs. `groups`: what runs at
+//!   the same time.
 //! * `ycsb`: the six workloads by name.
 
 pub mod check;
 pub mod file;
+mod groups;
 pub mod ini;
 pub mod keys;
 pub mod kinds;
+mod mix;
+mod sizes;
 pub mod units;
 pub mod ycsb;
 
@@ -17,7 +21,10 @@ use std::{path::PathBuf, time::Duration};
 use cairn_engine::device::IoChoice;
 use cairn_sdk::Durability;
 
-pub use kinds::{Distribution, Engine, Mix, Op, Sizes};
+pub use groups::groups;
+pub use kinds::{Distribution, Engine};
+pub use mix::{Mix, Op};
+pub use sizes::Sizes;
 
 /// Operations in flight of a job that does not say.
 const DEPTH: u32 = 32;
@@ -101,8 +108,6 @@ pub struct Job {
     pub bypass_cache: bool,
     /// Begins only when all jobs before it are over.
     pub stonewall: bool,
-    /// Keys and values as they were given, for the reports.
-    pub given: Vec<(String, String)>,
 }
 
 /// The directions of `rw`.
@@ -178,7 +183,6 @@ impl Default for Job {
             load: Load::Auto,
             bypass_cache: false,
             stonewall: false,
-            given: Vec::new(),
         }
     }
 }
@@ -224,14 +228,20 @@ impl Job {
         let (threads, number) = (u64::from(self.threads), u64::from(number));
         match self.ops {
             Some(ops) => Some(ops / threads + u64::from(number < ops % threads)),
-            None => self.number_ios,
+            None => self.number_ios.or(self.transfers()),
         }
+    }
+
+    /// As fio has it: a raw job with a size ends when so many bytes are done, unless it is time-based.
+    fn transfers(&self) -> Option<u64> {
+        let size = self.size.filter(|_| self.engine() == Engine::Raw && !self.time_based)?;
+        Some((size / self.sizes().bounds().0.max(1)).max(1))
     }
 
     /// How long it is measured; `None` when only a number of operations ends it.
     pub fn time(&self) -> Option<Duration> {
         const DEFAULT: Duration = Duration::from_secs(10);
-        match self.ops.or(self.number_ios) {
+        match self.ops.or(self.number_ios).or(self.transfers()) {
             Some(_) => self.runtime,
             None => Some(self.runtime.unwrap_or(DEFAULT)),
         }
@@ -259,31 +269,6 @@ impl Job {
     pub fn filename(&self) -> &std::path::Path {
         self.filenames.first().map_or(std::path::Path::new(""), PathBuf::as_path)
     }
-
-    /// The same job once for each of its depths, one after the other.
-    pub fn each_depth(self) -> Vec<Self> {
-        if self.depths.len() < 2 {
-            return vec![self];
-        }
-        let alone = |(index, depth): (usize, u32)| Self {
-            depths: vec![depth],
-            stonewall: index > 0 || self.stonewall,
-            ..self.clone()
-        };
-        self.depths.clone().into_iter().enumerate().map(alone).collect()
-    }
-}
-
-/// Jobs that run at the same time, and those that wait for them.
-pub fn groups(jobs: Vec<Job>) -> Vec<Vec<Job>> {
-    let mut groups: Vec<Vec<Job>> = Vec::new();
-    for job in jobs {
-        match groups.last_mut() {
-            Some(group) if !job.stonewall => group.push(job),
-            _ => groups.push(vec![job]),
-        }
-    }
-    groups
 }
 
 #[cfg(test)]
@@ -311,14 +296,5 @@ mod tests {
         let job = sample();
         let parts: Vec<_> = (0..3).map(|number| job.ops_of_thread(number).unwrap()).collect();
         assert_eq!(parts, [334, 333, 333]);
-    }
-
-    /// Several depths run one after the other, never side by side.
-    #[test]
-    fn depths_do_not_overlap() {
-        let jobs = Job { depths: vec![1, 8, 32], ..sample() }.each_depth();
-        let groups = groups(jobs);
-        assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1]);
-        assert_eq!(groups[2][0].depth(), 32);
     }
 }

@@ -110,11 +110,12 @@ mod tests {
     /// What is not a number is refused, never taken for 0.
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "k", "-1", "4x", "1e9", "99999999999999999999", "9999999999g", ".", "4 k"]
+        for text in ["", "k", "-1", "4x", "1e9", "99999999999999999999", "99999999999g", ".", "4 k"]
         {
             assert!(bytes(text).is_err(), "{text:?}");
-            assert!(text == "9999999999g" || count(text).is_err(), "{text:?}");
-            assert!(time(text).is_err() || text.len() > 9, "{text:?}");
+        }
+        for text in ["", "k", "-1", "4x", "1e9", "99999999999999999999", "."] {
+            assert!(count(text).is_err() && time(text).is_err(), "{text:?}");
         }
         assert!(rate("0").is_err() && within("0", 1, 9).is_err() && within("10", 1, 9).is_err());
     }

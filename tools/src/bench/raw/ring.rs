@@ -149,8 +149,8 @@ impl Lane<'_, '_> {
                 // Until the next one is due, and no longer.
                 Some(_) => self.wait(Some(due - now))?,
                 None => {
-                    bound_met = !over && due <= now;
                     self.wait(None)?;
+                    bound_met = !over && due <= Instant::now();
                 }
             }
             while let Some((slot, _)) = self.reap()? {

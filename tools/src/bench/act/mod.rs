@@ -8,29 +8,22 @@
 //! * On the bare device the writes are large blocks of 128 KiB, as many as the records fill if every block that is freed was
 //!   half full: each record is then written twice on the average, and as many large blocks are read as are written.
 
+mod load;
+
 use std::time::Duration;
 
 use comfy_table::CellAlignment;
 
 use super::{
     group::{self, Console},
-    job::{Engine, Job, Mix, Op, Rw, Sizes, units},
+    job::units,
     options::Args,
     outcome::Outcome,
     tally::{LIMITS, SLICE, Slice},
 };
 use crate::{failure::Result, output};
+use load::{explain, jobs};
 
-const READS: f64 = 2000.0;
-const WRITES: f64 = 1000.0;
-/// Bytes that a record takes on the device.
-const RECORD: u64 = 1536;
-/// Bytes of such a record that are not its value: header, key, the bin's name and kind, rounding.
-const OVERHEAD: u64 = 96;
-/// Bytes of a large block.
-const LARGE: u64 = 128 << 10;
-/// Share of a freed block that is still live, and so is written again.
-const LIVE: f64 = 0.5;
 /// The most that must not be reached, in per cent, and the limit it belongs to, as a power of 2 in milliseconds.
 const RULES: [(f64, usize); 3] = [(5.0, 0), (1.0, 3), (0.1, 6)];
 /// How long one trial of a search is, if the jobs do not say.
@@ -107,76 +100,6 @@ pub fn search(args: &Args, console: &mut Console) -> Result<Vec<Outcome>> {
         println!("not even 1x passes");
     }
     Ok(kept)
-}
-
-/// The jobs of a multiple.
-fn jobs(job: &Job, multiple: f64) -> Vec<Job> {
-    let runtime = job.runtime.unwrap_or(Duration::from_secs(60));
-    let base = Job {
-        runtime: Some(runtime),
-        time_based: true,
-        ops: None,
-        number_ios: None,
-        rw: Rw::Read,
-        mix: None,
-        ..job.clone()
-    };
-    let threads = base.threads;
-    let devices = base.filenames.len().max(1) as f64;
-    let part = |name: &str, op: Op, bytes: u64, rate: f64| Job {
-        name: name.into(),
-        mix: Some(Mix::reads(if op == Op::Read { 100 } else { 0 })),
-        sizes: Some(Sizes::Fixed(bytes)),
-        rate: Some(rate * multiple * devices / f64::from(threads)),
-        threads,
-        ..base.clone()
-    };
-    match base.engine() {
-        Engine::Raw => {
-            let (reads, writes) = large_rates();
-            vec![
-                part("reads", Op::Read, RECORD, READS),
-                part("large reads", Op::Read, LARGE, reads),
-                part("large writes", Op::Write, LARGE, writes),
-            ]
-        }
-        _ => {
-            let value = RECORD - OVERHEAD;
-            vec![
-                part("reads", Op::Read, value, READS),
-                Job { load: super::job::Load::Never, ..part("writes", Op::Write, value, WRITES) },
-            ]
-        }
-    }
-}
-
-/// Large reads and writes a second at 1x: what is written new, and what the freed blocks still held, written once more.
-fn large_rates() -> (f64, f64) {
-    let new = WRITES * RECORD as f64 / LARGE as f64;
-    let read = new / (1.0 - LIVE);
-    (read, new + read * LIVE)
-}
-
-fn explain(job: &Job, multiple: f64) {
-    match job.engine() {
-        Engine::Raw => {
-            let (reads, writes) = large_rates();
-            println!(
-                "ACT on the bare device at {multiple}x: {:.0} reads/s of {RECORD} B, {:.1} large reads/s and {:.1} large writes/s of 128 KiB; open loop",
-                READS * multiple,
-                reads * multiple,
-                writes * multiple
-            );
-        }
-        _ => println!(
-            "ACT through {} at {multiple}x: {:.0} reads/s and {:.0} writes/s of records of {RECORD} B ({} B of value) for each device; open loop.\n\
-             Writes overwrite records, so large-block writes and defragmentation are the engine's own and not a load beside it.",
-            job.engine().name(),
-            READS * multiple,
-            WRITES * multiple,
-            RECORD - OVERHEAD
-        ),
-    }
 }
 
 /// Prints the table of the reads; the verdict says why it is no pass.
@@ -267,7 +190,10 @@ fn judge(rows: &[Slice], outcomes: &[Outcome]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::{job, outcome};
+    use crate::bench::{
+        job::{self, Op},
+        outcome,
+    };
 
     fn reads(over: impl Fn(u32) -> Duration) -> Outcome {
         let mut outcome = outcome::sample(job::sample());
@@ -307,11 +233,9 @@ mod tests {
         assert!(verdict(outcome).is_err());
     }
 
-    /// The large blocks of 1x: each record is written twice, and as much is read as is written.
+    /// What cannot be counted exactly is refused.
     #[test]
-    fn large_blocks_follow_from_the_records() {
-        let (reads, writes) = large_rates();
-        assert!((reads - 23.44).abs() < 0.01 && (writes - 23.44).abs() < 0.01, "{reads} {writes}");
+    fn multiples_and_slices_are_checked() {
         assert_eq!((multiple("6x"), slice("10s")), (Ok(6.0), Ok(Duration::from_secs(10))));
         assert!(multiple("x").is_err() && slice("1200ms").is_err() && slice("0").is_err());
     }

@@ -105,6 +105,7 @@ pub fn run_on(
             server_cpu: server.map(|server| server.mul_f64(took.as_secs_f64())),
             stats: Option::zip(before, running.target.stats()),
             interrupted: interrupt::requested(),
+            broken: None,
             notes,
         }
     };
@@ -166,9 +167,9 @@ fn threads(
                 if let Some(watch) = &mut watch {
                     watch.begin();
                 }
-                collect(jobs, &mut totals, Some(&mut live), console);
+                collect(jobs, &mut totals, &mut live, console);
             }
-            collect(jobs, &mut totals, None, console);
+            gather(jobs, &mut totals);
             live.finish();
             server = watch.and_then(|watch| watch.per_second());
         }
@@ -180,14 +181,14 @@ fn threads(
                 Err(failure) => failed = failed.or(Some(failure)),
                 Ok(None) => {}
                 Ok(Some(report)) => {
-                    totals[index].0.merge(&report.tally);
-                    if let Some(log) = &mut console.log {
-                        log.add(&jobs[index].job.name, &report.tally)?;
-                    }
+                    let (total, recent) = &mut totals[index];
+                    total.merge(&report.tally);
+                    recent.merge(&report.tally);
                     spans[index].extend(report.span);
                 }
             }
         }
+        log(jobs, &totals, console);
         failed.map_or(Ok((spans, server)), Err)
     });
     for (running, (total, _)) in running.iter_mut().zip(totals) {
@@ -205,14 +206,9 @@ fn one(running: &Running<'_>, number: u32, gate: &Gate) -> Result<Option<Report>
     })
 }
 
-/// Takes what the threads have left in their mailboxes, and shows it.
-fn collect(
-    jobs: &[Running<'_>],
-    totals: &mut [(Tally, Tally)],
-    live: Option<&mut Live>,
-    console: &mut Console,
-) {
-    for (running, (total, recent)) in jobs.iter().zip(totals.iter_mut()) {
+/// Takes what the threads have left in their mailboxes.
+fn gather(jobs: &[Running<'_>], totals: &mut [(Tally, Tally)]) {
+    for (running, (total, recent)) in jobs.iter().zip(totals) {
         recent.clear();
         for mailbox in &running.mailboxes {
             mailbox.collect(|tally| {
@@ -220,17 +216,32 @@ fn collect(
                 recent.merge(tally);
             });
         }
-        if let Some(log) = &mut console.log
-            && let Err(failure) = log.add(&running.job.name, recent)
-        {
-            eprint!("{failure}");
-            console.log = None;
-        }
     }
-    if let Some(log) = &mut console.log {
+}
+
+/// Writes what was counted since the last time to the log. A log that cannot be written ends, the run goes on.
+fn log(jobs: &[Running<'_>], totals: &[(Tally, Tally)], console: &mut Console) {
+    let Some(log) = &mut console.log else { return };
+    let mut pairs = jobs.iter().zip(totals);
+    if let Err(failure) =
+        pairs.try_for_each(|(running, (_, recent))| log.add(&running.job.name, recent))
+    {
+        eprint!("{failure}");
+        console.log = None;
+    } else {
         log.tick();
     }
-    let Some(live) = live else { return };
+}
+
+/// A tick: gathers, logs and shows.
+fn collect(
+    jobs: &[Running<'_>],
+    totals: &mut [(Tally, Tally)],
+    live: &mut Live,
+    console: &mut Console,
+) {
+    gather(jobs, totals);
+    log(jobs, totals, console);
     live.show(jobs.iter().zip(totals.iter()).map(|(running, (total, recent))| {
         let in_flight =
             running.mailboxes.iter().map(|mailbox| mailbox.in_flight.load(Relaxed)).sum();

@@ -115,5 +115,6 @@ fn verdict(outcomes: &[Outcome]) -> Result {
         let first = first.unwrap_or_default();
         return Err(Failure::new(format!("{errors} operations failed; the first: {first}")));
     }
-    Ok(())
+    let broken = outcomes.iter().find_map(|outcome| outcome.broken.clone());
+    broken.map_or(Ok(()), |why| Err(Failure::new(why)))
 }

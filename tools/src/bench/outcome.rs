@@ -29,6 +29,8 @@ pub struct Outcome {
     pub stats: Option<(Stats, Stats)>,
     /// Whether it was broken off.
     pub interrupted: bool,
+    /// Why it is no success though no operation failed: a rule that it broke.
+    pub broken: Option<String>,
     /// What a reader of the results must know.
     pub notes: Vec<String>,
 }
@@ -73,6 +75,7 @@ pub fn sample(job: Job) -> Outcome {
         server_cpu: None,
         stats: None,
         interrupted: false,
+        broken: None,
         notes: Vec::new(),
     }
 }

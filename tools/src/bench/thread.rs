@@ -52,8 +52,9 @@ impl Clock {
 }
 
 /// Where a thread leaves what it counted, for those who show it meanwhile. The thread never waits here: it swaps its full tally for
-/// an empty one if one lies ready.
+/// an empty one if one lies ready. Each has cache lines of its own: it is written to for every operation.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct Mailbox {
     full: Mutex<Option<Box<Tally>>>,
     empty: Mutex<Option<Box<Tally>>>,

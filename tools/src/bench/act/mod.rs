@@ -49,9 +49,12 @@ pub fn slice(text: &str) -> Result<Duration, String> {
 pub fn run(args: &Args, multiple: f64, console: &mut Console) -> Result<Vec<Outcome>> {
     let job = args.job()?;
     explain(&job, multiple);
-    let outcomes = group::run(&jobs(&job, multiple), 0, console)?;
+    let mut outcomes = group::run(&jobs(&job, multiple), 0, console)?;
     let verdict = print(&outcomes, args.act_slice);
     println!("{}", sentence(multiple, &verdict));
+    if let (Err(_), Some(reads)) = (&verdict, outcomes.first_mut()) {
+        reads.broken = Some(sentence(multiple, &verdict));
+    }
     Ok(outcomes)
 }
 

@@ -30,7 +30,8 @@ const RWF_DSYNC: i32 = 2;
 
 /// Room for one operation.
 struct Slot {
-    buffer: AlignedBuf,
+    /// Made when it is first needed in an open loop, where most slots never are.
+    buffer: Option<AlignedBuf>,
     flight: Option<Flight>,
 }
 
@@ -52,14 +53,11 @@ pub fn run<'a>(
     let depth = job.depth();
     let ring = ring(depth).doing("making a ring")?;
     let longest = file.longest(job) as usize;
-    let slots = (0..depth).map(|_| {
-        let mut buffer = AlignedBuf::new(longest);
-        noise(&mut buffer);
-        Slot { buffer, flight: None }
-    });
+    let slots = (0..depth)
+        .map(|_| Slot { buffer: job.rate.is_none().then(|| buffer(longest)), flight: None });
     let (slots, free) = (slots.collect(), (0..depth).rev().collect());
     let Some(thread) = begin() else { return Ok(None) };
-    let mut lane = Lane { file, job, step: file.step(job), slots, free, ring, thread };
+    let mut lane = Lane { file, job, step: file.step(job), longest, slots, free, ring, thread };
     std::thread::sleep(lane.thread.clock.start.saturating_duration_since(Instant::now()));
     let outcome = if lane.thread.pace.is_some() { lane.open() } else { lane.closed() };
     if let Err(error) = outcome {
@@ -68,6 +66,13 @@ pub fn run<'a>(
         return Err(error).doing("waiting for the ring");
     }
     Ok(Some(lane.thread.report()))
+}
+
+/// Memory with something in it that can be written.
+fn buffer(len: usize) -> AlignedBuf {
+    let mut buffer = AlignedBuf::new(len);
+    noise(&mut buffer);
+    buffer
 }
 
 /// A ring with what makes it cheap, as far as the kernel knows it.
@@ -95,6 +100,7 @@ struct Lane<'a, 'b> {
     file: &'b RawFile,
     job: &'b Job,
     step: u64,
+    longest: usize,
     slots: Vec<Slot>,
     free: Vec<u32>,
     ring: IoUring,
@@ -166,15 +172,13 @@ impl Lane<'_, '_> {
         let offset = started.task.key * self.step;
         let fd = types::Fd(self.file.file.as_raw_fd());
         let place = &mut self.slots[slot as usize];
+        let memory = place.buffer.get_or_insert_with(|| buffer(self.longest));
         let entry = if write {
-            place.buffer[..8].copy_from_slice(&started.task.counter.to_le_bytes());
+            memory[..8].copy_from_slice(&started.task.counter.to_le_bytes());
             let flags = if self.job.sync == Sync::Dsync { RWF_DSYNC } else { 0 };
-            opcode::Write::new(fd, place.buffer.as_ptr(), len)
-                .offset(offset)
-                .rw_flags(flags)
-                .build()
+            opcode::Write::new(fd, memory.as_ptr(), len).offset(offset).rw_flags(flags).build()
         } else {
-            opcode::Read::new(fd, place.buffer.as_mut_ptr(), len).offset(offset).build()
+            opcode::Read::new(fd, memory.as_mut_ptr(), len).offset(offset).build()
         };
         place.flight = Some(Flight { started, len, syncing: false });
         self.queue(&entry.user_data(slot.into()))

@@ -103,6 +103,7 @@ fn one(
         server_cpu: None,
         stats: None,
         interrupted: interrupt::requested(),
+        broken: None,
         notes: Vec::new(),
     })
 }

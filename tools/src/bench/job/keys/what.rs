@@ -91,7 +91,7 @@ pub static KEYS: &[Key] = &[
         &["ycsb"],
         "A..F",
         "The YCSB workload of this letter: mix, distribution, 10 bins of 100 bytes",
-        |job, text| ycsb::set(job, text),
+        ycsb::set,
     ),
     key(
         &["bs", "blocksize", "value_size"],

@@ -86,6 +86,13 @@ pub fn run_on(
     let finish = |((running, spans), before): ((Running<'_>, Vec<(Moment, Moment)>), _)| {
         let (took, threads, process) = span(&spans);
         let mut notes = Vec::new();
+        // What jobs side by side cost a node cannot be told apart.
+        if let Some(cpu) = server.filter(|_| jobs.len() > 1) {
+            notes.push(format!(
+                "the node used {:.2} cores for all jobs together",
+                cpu.as_secs_f64()
+            ));
+        }
         if let Target::Raw(file) = running.target
             && !file.direct()
         {
@@ -102,7 +109,9 @@ pub fn run_on(
             took,
             threads,
             process,
-            server_cpu: server.map(|server| server.mul_f64(took.as_secs_f64())),
+            server_cpu: server
+                .filter(|_| jobs.len() == 1)
+                .map(|cpu| cpu.mul_f64(took.as_secs_f64())),
             stats: Option::zip(before, running.target.stats()),
             interrupted: interrupt::requested(),
             broken: None,

@@ -41,8 +41,9 @@ pub fn load(job: &Job, part: impl Fn(u32, u32, &dyn Fn(u64)) -> Result + Sync) -
             .map(|thread| thread.join().map_err(|_| Failure::new("a loading thread panicked"))?);
         joined.fold(Ok(()), Result::and)
     })
-    .map_err(|error| {
-        Failure::new(format!("writing the records failed: {error}")).next(
+    .map_err(|failure| {
+        bar.finish_and_clear();
+        failure.during("writing the records failed").next(
             "a file too small for them? --size makes a new one larger, --records asks for fewer",
         )
     })?;

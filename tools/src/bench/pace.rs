@@ -38,9 +38,9 @@ impl Pace {
         };
     }
 
-    /// How many starts are due before `end`, from the next one on.
-    pub fn left_before(&self, end: Instant) -> u64 {
-        let left = end.saturating_duration_since(self.due).as_secs_f64();
+    /// How many starts are due from `from` (or the next one) on and before `end`.
+    pub fn left_between(&self, from: Instant, end: Instant) -> u64 {
+        let left = end.saturating_duration_since(self.due.max(from)).as_secs_f64();
         (left / self.interval.as_secs_f64()).ceil() as u64
     }
 }
@@ -61,7 +61,7 @@ mod tests {
         let (start, mut random) = (Instant::now(), Random::new(1));
         let mut second = pace(false, 1, start);
         assert_eq!(second.due() - start, Duration::from_micros(500));
-        assert_eq!(second.left_before(start + Duration::from_secs(1)), 1000);
+        assert_eq!(second.left_between(start, start + Duration::from_secs(1)), 1000);
         second.advance(&mut random);
         assert_eq!(second.due() - start, Duration::from_micros(1500));
 

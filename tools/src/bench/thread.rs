@@ -192,7 +192,7 @@ impl<'a> Thread<'a> {
         if self.clock.is_over(now) || self.failures >= FAILURES_MAX {
             // Those that never came to be started must not be forgotten: they are the slowest of all.
             let end = self.clock.until.map_or(now, |until| now.min(until));
-            self.tally.unmade += pace.left_before(end);
+            self.tally.unmade += pace.left_between(self.clock.from, end);
             self.end(now);
             return None;
         }

@@ -47,6 +47,19 @@ enum Command {
 }
 
 impl Cli {
+    /// Whether all that the command does is to print: then it ends when nobody reads any more.
+    pub fn only_prints(&self) -> bool {
+        matches!(
+            self.command,
+            Command::Config(_)
+                | Command::Get(_)
+                | Command::Scan(_)
+                | Command::Inspect(_)
+                | Command::Status(_)
+                | Command::Doctor(_)
+        )
+    }
+
     /// Does what was asked.
     pub fn run(self) -> Result {
         match self.command {

@@ -20,6 +20,12 @@ impl Failure {
         Self { message: message.into(), next: None }
     }
 
+    /// What was being done when it happened stands before it.
+    pub fn during(mut self, what: impl fmt::Display) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
     /// What to do next.
     pub fn next(mut self, next: impl Into<String>) -> Self {
         self.next = Some(next.into());

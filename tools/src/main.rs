@@ -20,10 +20,13 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    // A reader that has enough (`cairn scan ... | head`) ends the program, as it does other tools, and is no error.
-    // SAFETY: nothing else has set a handler yet, and SIG_DFL needs no code of ours.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     let cli = cli::Cli::parse();
+    if cli.only_prints() {
+        // A reader that has enough (`cairn scan ... | head`) ends the program, as it does other tools, and is no error. Not so
+        // where sockets matter more than the output: a client that goes away must not end a node.
+        // SAFETY: nothing else has set a handler yet, and SIG_DFL needs no code of ours.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    }
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -113,6 +113,18 @@ fn records_are_written_read_and_kept() {
     assert_eq!(node.stop(), Some(0));
 }
 
+/// A client that goes away while the node answers it makes the kernel send SIGPIPE: that must not end the node.
+#[test]
+fn a_node_outlives_its_clients() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(folder.path());
+    let pid = i32::try_from(node.child.id()).unwrap();
+    // SAFETY: a signal to our own child, which is not waited for yet, so that its number is still its own.
+    unsafe { libc::kill(pid, libc::SIGPIPE) };
+    node.json(&["put", "test/users/ada", "name=Ada"]);
+    assert_eq!(node.stop(), Some(0));
+}
+
 /// What a scan prints is what a load reads: records go out and come back unchanged; bad lines are told and not fatal.
 #[test]
 fn a_scan_can_be_loaded() {

@@ -1,189 +1,238 @@
 //! The engine inside this process: plain threads, each with its own ring.
 
-use std::{future::Future, path::Path, sync::Arc};
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
 
 use cairn_engine::{
-    DeviceConfig, Namespace, NamespaceConfig, OpenOptions, Outcome as Written,
+    DeviceConfig, Namespace, NamespaceConfig, OpenOptions, Outcome as Written, Stats,
     device::{IoEngine, reactor},
     format::ValueRef,
-    model::{Durability, ExistsPolicy, Key, ReadPolicy, UserKey, Value, WritePolicy},
+    model::{
+        Durability, ExistsPolicy, GenerationCheck, Key, ReadPolicy, UserKey, Value, WritePolicy,
+    },
 };
 
 use super::{
-    closed, load,
-    measure::{Outcome, Tally},
-    options::Args,
-    plan::Plan,
-    store::Store,
-    workers::{self, Signals},
+    drive::Timer,
+    job::Job,
+    store::{BINS_MAX, How, NewBin, Scanned, Shown, Store, Wrote},
+    work,
 };
 use crate::failure::{Doing, Failure, Result};
 
-const BIN: &str = "v";
+/// Size of a file that is created, if the job does not say.
+const FILE_SIZE: u64 = 4 << 30;
+/// Most bytes of a scan's page.
+const PAGE_BYTES: u64 = 16 << 20;
 
-/// The engine as something to measure.
+/// A namespace as something to measure.
 #[derive(Clone, Debug)]
 pub struct Embedded {
     namespace: Arc<Namespace>,
     io: IoEngine,
+    set: Arc<str>,
     read: ReadPolicy,
     write: WritePolicy,
 }
 
-/// Runs every depth.
-pub fn run(args: &Args) -> Result<Vec<Outcome>> {
-    let store = Embedded::open(args)?;
-    store.load_if_wanted(args)?;
-    let outcomes = args.depth.iter().map(|depth| store.measure(&args.plan(*depth))).collect();
-    store.close()?;
-    outcomes
-}
-
-/// The I/O engine asked for.
-pub fn io_engine(args: &Args) -> Result<IoEngine> {
-    IoEngine::choose(args.io_engine).doing("choosing the I/O engine")
-}
-
-/// The file or device.
-pub fn path(args: &Args) -> Result<&Path> {
-    args.path.as_deref().ok_or_else(|| Failure::new("--path is missing"))
-}
-
 impl Embedded {
-    /// Opens the namespace `bench` on the file or device of the arguments.
-    pub fn open(args: &Args) -> Result<Self> {
-        let path = path(args)?.to_path_buf();
-        let raw = std::fs::metadata(&path).is_ok_and(|found| !found.is_file());
-        let device = if raw {
-            DeviceConfig::Raw(path)
-        } else {
-            DeviceConfig::File { path, size: args.size }
+    /// Opens the namespace `bench` on the files and devices of the job.
+    pub fn open(job: &Job) -> Result<Self> {
+        let size = job.size.unwrap_or(FILE_SIZE);
+        let device = |path: &std::path::PathBuf| {
+            let raw = std::fs::metadata(path).is_ok_and(|found| !found.is_file());
+            let path = path.clone();
+            if raw { DeviceConfig::Raw(path) } else { DeviceConfig::File { path, size } }
         };
-        let mut config = NamespaceConfig::new("bench", vec![device]);
-        config.max_record_size = (args.value_size + 4096).max(config.max_record_size);
+        let mut config = NamespaceConfig::new("bench", job.filenames.iter().map(device).collect());
+        let largest = job.sizes().bounds().1;
+        config.max_record_size = (largest + 4096).max(config.max_record_size);
         config.write_block_size =
             config.write_block_size.max((2 * config.max_record_size).next_power_of_two());
-        let io = io_engine(args)?;
+        let io = IoEngine::choose(job.device_io).doing("choosing the I/O engine")?;
         let namespace =
             Namespace::open(&config, &OpenOptions::new(io.clone())).map_err(|error| {
                 Failure::new(error.to_string())
-                    .next("--path names another file; `rm` this one if nothing in it is wanted")
+                    .next("--filename names another file; `rm` this one if nothing in it is wanted")
             })?;
-        let durability = match args.durability {
+        Ok(Self {
+            namespace,
+            io,
+            set: job.set().into(),
+            read: ReadPolicy::default(),
+            write: WritePolicy::default(),
+        }
+        .with(job))
+    }
+
+    /// The same namespace with the policies of a job.
+    pub fn with(&self, job: &Job) -> Self {
+        let durability = match job.durability {
             cairn_sdk::Durability::Device => Durability::Device,
             cairn_sdk::Durability::Buffer => Durability::Buffer,
         };
-        let write = WritePolicy {
-            durability: Some(durability),
-            exists: ExistsPolicy::Replace,
-            ..Default::default()
-        };
-        let read = ReadPolicy { bypass_cache: args.bypass_cache };
-        Ok(Self { namespace, io, read, write })
+        Self {
+            set: job.set().into(),
+            read: ReadPolicy { bypass_cache: job.bypass_cache },
+            write: WritePolicy { durability: Some(durability), ..Default::default() },
+            ..self.clone()
+        }
     }
 
-    /// Writes the keys first, unless they are there already or that is not wanted.
-    pub fn load_if_wanted(&self, args: &Args) -> Result {
-        let there = self.namespace.stats().records;
-        let wanted = args.load || (!args.no_load && there < args.keys && args.read_pct > 0);
-        if !wanted {
-            return Ok(());
-        }
-        let buffered = Self {
-            write: WritePolicy { durability: Some(Durability::Buffer), ..self.write },
-            ..self.clone()
-        };
-        let plan = args.plan(1);
-        load::all(&plan, |job, signals| {
-            buffered.on_thread(|| load::job(&buffered, &plan, job, signals))
-        })?;
-        self.settle(args)
+    /// Whether the records of a job seem to be there.
+    pub fn has_records(&self, job: &Job) -> bool {
+        let sets = self.namespace.sets();
+        sets.iter().any(|set| set.name == job.set() && set.records >= job.records)
+    }
+
+    /// The same, for a load: writes are acknowledged in RAM.
+    pub fn for_load(&self) -> Self {
+        let write = WritePolicy { durability: Some(Durability::Buffer), ..self.write };
+        Self { write, ..self.clone() }
     }
 
     /// Waits until what was loaded has left the write buffers.
-    fn settle(&self, args: &Args) -> Result {
+    pub fn settle(&self, job: &Job) -> Result {
         std::thread::sleep(self.namespace.config().flush_max);
-        let last = Self {
-            write: WritePolicy { durability: Some(Durability::Device), ..self.write },
-            ..self.clone()
-        };
-        let key = args.keys - 1;
-        let value = super::payload::value(key, 0, args.value_size as usize);
-        reactor::block_on(last.write(key, value)).map_err(Failure::new)
-    }
-
-    /// One run.
-    pub fn measure(&self, plan: &Plan) -> Result<Outcome> {
-        let measured = workers::run("embedded", plan, |job, signals| self.job(plan, job, signals))?;
-        Ok(Outcome {
-            name: "embedded".into(),
-            plan: plan.clone(),
-            total: measured.total,
-            took: measured.took,
-            cpu: measured.cpu,
-            server_cpu: None,
-        })
-    }
-
-    fn job(&self, plan: &Plan, job: u32, signals: &Signals) -> Result<Tally> {
-        self.on_thread(|| closed::job(self, plan, job, signals))
+        let last = job.records - 1;
+        let size = job.sizes().bounds().0 as usize;
+        let write = WritePolicy { durability: Some(Durability::Device), ..self.write };
+        let durable = Self { write, ..self.clone() };
+        let record = work::record(job, last, 0, size);
+        reactor::block_on(durable.write(last, record, How::Replace)).map_err(Failure::new)?;
+        Ok(())
     }
 
     /// Runs a future on this thread, with a ring of its own.
-    pub fn on_thread<F: Future>(&self, work: impl FnOnce() -> F) -> Result<F::Output> {
+    pub fn on_thread<T>(&self, work: impl AsyncFnOnce(&Self, &Alarm) -> T) -> Result<T> {
         let _ring = reactor::Reactor::install(self.io.kind).doing("making a ring")?;
-        Ok(reactor::block_on(work()))
+        let alarm = Alarm::default();
+        let at = alarm.at.clone();
+        Ok(block_on(work(self, &alarm), &at))
     }
 
-    /// Bytes of the file that hold data, at its front.
+    /// Counters of the engine.
+    pub fn stats(&self) -> Stats {
+        self.namespace.stats()
+    }
+
+    /// Bytes of the files that hold data, at their front.
     pub fn used_bytes(&self) -> u64 {
-        let stats = self.namespace.stats();
+        let stats = self.stats();
         let used = stats.total_blocks - stats.free_blocks.min(stats.total_blocks);
         used * self.namespace.config().write_block_size
     }
 
     /// Closes the namespace, so that the file is whole and free for others.
-    pub fn close(self) -> Result {
+    pub fn close(&self) -> Result {
         self.namespace.close().doing("closing the namespace")
+    }
+
+    fn key(&self, number: u64) -> Result<Key, String> {
+        Key::new(&*self.set, UserKey::Int(number as i64)).map_err(|error| error.to_string())
     }
 }
 
-fn key(key: u64) -> Result<Key, String> {
-    Key::new("", UserKey::Int(key as i64)).map_err(|error| error.to_string())
+/// When the thread is to wake, whatever else happens.
+#[derive(Debug, Default)]
+pub struct Alarm {
+    at: std::rc::Rc<Cell<Option<Instant>>>,
+}
+
+impl Timer for Alarm {
+    async fn until(&self, at: Instant) {
+        poll_fn(|_| {
+            if Instant::now() >= at {
+                self.at.set(None);
+                return Poll::Ready(());
+            }
+            self.at.set(Some(at));
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// As the reactor's own, and wakes for the alarm too. An alarm whose waiter has gone wakes the thread once for nothing.
+fn block_on<F: Future>(future: F, alarm: &Cell<Option<Instant>>) -> F::Output {
+    let waker = reactor::waker();
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        reactor::park(alarm.take());
+    }
 }
 
 impl Store for Embedded {
     async fn read<R>(
         &self,
         number: u64,
-        look: impl FnOnce(Option<&[u8]>) -> R,
+        look: impl FnOnce(Option<Shown<'_>>) -> R,
     ) -> Result<R, String> {
-        let found = self
-            .namespace
-            .get(&key(number)?, &self.read)
-            .await
-            .map_err(|error| error.to_string())?;
-        let Some(record) = found else { return Ok(look(None)) };
-        let mut bins = record.bins().map_err(|error| error.to_string())?;
-        match bins.next() {
-            Some(Ok((_, ValueRef::Bytes(bytes)))) => Ok(look(Some(bytes))),
-            _ => Err(format!("key {number} holds something else")),
+        let found = self.namespace.get(&self.key(number)?, &self.read).await;
+        let Some(record) = found.map_err(|error| error.to_string())? else { return Ok(look(None)) };
+        let other = || format!("key {number} holds something else");
+        let mut bins = [("", &[][..]); BINS_MAX];
+        let mut count = 0;
+        for bin in record.bins().map_err(|error| error.to_string())? {
+            let Ok((name, ValueRef::Bytes(bytes))) = bin else { return Err(other()) };
+            *bins.get_mut(count).ok_or_else(other)? = (name, bytes);
+            count += 1;
         }
+        let generation = record.metadata().generation.into();
+        Ok(look(Some(Shown { bins: &bins[..count], generation })))
     }
 
-    async fn write(&self, number: u64, value: Vec<u8>) -> Result<(), String> {
-        let bins = [(Box::from(BIN), Value::Bytes(value))];
-        match self.namespace.put(&key(number)?, &bins, &self.write).await {
-            Ok(Written::Done(_)) => Ok(()),
+    async fn write(&self, number: u64, bins: Vec<NewBin>, how: How) -> Result<Wrote, String> {
+        let bins: Vec<_> =
+            bins.into_iter().map(|(name, bytes)| (name.into(), Value::Bytes(bytes))).collect();
+        let (exists, generation) = match how {
+            How::Replace => (ExistsPolicy::Replace, GenerationCheck::Any),
+            How::Update => (ExistsPolicy::Update, GenerationCheck::Any),
+            How::UpdateIf(wanted) => {
+                (ExistsPolicy::UpdateOnly, GenerationCheck::Equal(wanted as u16))
+            }
+        };
+        let policy = WritePolicy { exists, generation, ..self.write };
+        match self.namespace.put(&self.key(number)?, &bins, &policy).await {
+            Ok(Written::Done(_)) => Ok(Wrote::Done),
+            Ok(Written::GenerationMismatch(_) | Written::NotFound)
+                if matches!(how, How::UpdateIf(_)) =>
+            {
+                Ok(Wrote::Stale)
+            }
             Ok(outcome) => Err(format!("key {number}: {outcome:?}")),
             Err(error) => Err(error.to_string()),
         }
     }
 
     async fn delete(&self, number: u64) -> Result<(), String> {
-        match self.namespace.delete(&key(number)?, &self.write).await {
+        match self.namespace.delete(&self.key(number)?, &self.write).await {
             Ok(_) => Ok(()),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    async fn scan(&self, partition: u16, limit: usize) -> Result<Scanned, String> {
+        let page = self.namespace.scan(partition, None, Some(&self.set), limit, PAGE_BYTES).await;
+        let page = page.map_err(|error| error.to_string())?;
+        let mut scanned = Scanned { records: page.records.len() as u64, bytes: 0 };
+        for record in &page.records {
+            for bin in record.bins().map_err(|error| error.to_string())? {
+                if let Ok((_, ValueRef::Bytes(bytes))) = bin {
+                    scanned.bytes += bytes.len();
+                }
+            }
+        }
+        Ok(scanned)
     }
 }

@@ -1,64 +1,111 @@
-//! Which key comes next: seeded, so that a run can be repeated.
+//! Which key, or block, comes next.
 
-use super::options::Distribution;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
-/// A small generator with a good spread (SplitMix64).
-#[derive(Clone, Debug)]
-pub struct Random(u64);
+use super::{
+    job::Distribution,
+    random::{Random, mix},
+    zipf::Zipf,
+};
 
-/// Mixes the bits of a number so that near ones become unrelated; no two have the same result.
-pub fn mix(mut x: u64) -> u64 {
-    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ x >> 31
+/// The keys there are: those of the start, and those inserted since. Shared by the threads of a job.
+#[derive(Debug)]
+pub struct Space {
+    /// Every key below is written, as far as is known.
+    written: AtomicU64,
+    /// The next key to insert.
+    next: AtomicU64,
+    /// Inserted out of order: keys above `written`. At most as many as operations are in flight.
+    ahead: Mutex<BTreeSet<u64>>,
 }
 
-impl Random {
-    /// The generator of this seed.
-    pub fn new(seed: u64) -> Self {
-        Self(mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15)))
+impl Space {
+    /// `keys` keys.
+    pub fn new(keys: u64) -> Self {
+        let (written, next) = (AtomicU64::new(keys), AtomicU64::new(keys));
+        Self { written, next, ahead: Mutex::default() }
     }
 
-    /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mix(self.0)
+    /// Keys that may be asked for: 0 to this, without it.
+    pub fn keys(&self) -> u64 {
+        self.written.load(Relaxed)
     }
 
-    /// A number below `bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+    /// A key to insert.
+    pub fn insert(&self) -> u64 {
+        self.next.fetch_add(1, Relaxed)
     }
 
-    /// A number from 0 to below 1.
-    pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    /// The insert of `key` is over. One that failed counts too, or no later key would ever be asked for.
+    pub fn inserted(&self, key: u64) {
+        // A poisoned lock means that a thread panicked; the run fails for that anyway.
+        let mut ahead = self.ahead.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        ahead.insert(key);
+        let mut written = self.written.load(Relaxed);
+        while ahead.remove(&written) {
+            written += 1;
+        }
+        self.written.store(written, Relaxed);
     }
 }
 
-/// Chooses keys from 0 to `keys - 1`.
+/// Chooses keys for one thread.
 #[derive(Clone, Debug)]
 pub struct Chooser {
-    keys: u64,
-    zipf: Option<Zipf>,
+    how: How,
+}
+
+#[derive(Clone, Debug)]
+enum How {
+    Uniform,
+    Zipf(Zipf, u64),
+    Pareto(f64),
+    Latest(Zipf),
+    Sequential { next: u64, first: u64, end: u64 },
 }
 
 impl Chooser {
-    /// A chooser among `keys` keys.
-    pub fn new(keys: u64, distribution: Distribution) -> Self {
-        let zipf = match distribution {
-            Distribution::Uniform => None,
-            Distribution::Zipf(theta) => Some(Zipf::new(keys, theta)),
+    /// A chooser of thread `number` of `threads`, for `keys` keys at the start.
+    pub fn new(keys: u64, distribution: Distribution, number: u32, threads: u32) -> Self {
+        let part =
+            |number: u32| (u128::from(keys) * u128::from(number) / u128::from(threads)) as u64;
+        let how = match distribution {
+            Distribution::Uniform => How::Uniform,
+            Distribution::Zipf(theta) => How::Zipf(Zipf::new(keys, theta), keys),
+            // u^p, so that the first `h` of the keys get `1 - h` of all choices, and so on within them.
+            Distribution::Pareto(h) => How::Pareto(h.ln() / (1.0 - h).ln()),
+            Distribution::Latest(theta) => How::Latest(Zipf::new(keys, theta)),
+            Distribution::Sequential => {
+                let (first, end) = (part(number), part(number + 1).max(part(number) + 1));
+                How::Sequential { next: first, first, end }
+            }
         };
-        Self { keys, zipf }
+        Self { how }
     }
 
     /// The next key.
-    pub fn next(&self, random: &mut Random) -> u64 {
-        match &self.zipf {
-            None => random.below(self.keys),
+    pub fn next(&mut self, random: &mut Random, space: &Space) -> u64 {
+        let keys = space.keys();
+        match &mut self.how {
+            How::Uniform => random.below(keys),
             // Popular keys are spread over the key space, or popularity would go with the order of loading.
-            Some(zipf) => scatter(zipf.rank(random), self.keys),
+            How::Zipf(zipf, keys) => scatter(zipf.rank(random), *keys),
+            How::Pareto(power) => {
+                let rank = (keys as f64 * random.unit().powf(*power)) as u64;
+                scatter(rank.min(keys - 1), keys)
+            }
+            How::Latest(zipf) => keys - 1 - zipf.rank(random).min(keys - 1),
+            How::Sequential { next, first, end } => {
+                let key = *next;
+                *next = if key + 1 == *end { *first } else { key + 1 };
+                key.min(keys - 1)
+            }
         }
     }
 }
@@ -80,101 +127,20 @@ fn scatter(rank: u64, keys: u64) -> u64 {
     }
 }
 
-/// Ranks with a frequency of 1/(rank+1)^theta, by rejection-inversion (Hörmann and Derflinger 1996): exact, without a table.
-#[derive(Clone, Debug)]
-struct Zipf {
-    count: f64,
-    theta: f64,
-    low: f64,
-    high: f64,
-    shortcut: f64,
-}
-
-impl Zipf {
-    fn new(count: u64, theta: f64) -> Self {
-        let mut zipf = Self { count: count as f64, theta, low: 0.0, high: 0.0, shortcut: 0.0 };
-        zipf.low = zipf.integral(1.5) - 1.0;
-        zipf.high = zipf.integral(zipf.count + 0.5);
-        zipf.shortcut = 2.0 - zipf.inverse(zipf.integral(2.5) - zipf.density(2.0));
-        zipf
-    }
-
-    /// A rank: 0 is the most popular.
-    fn rank(&self, random: &mut Random) -> u64 {
-        loop {
-            let u = self.high + random.unit() * (self.low - self.high);
-            let x = self.inverse(u);
-            let k = x.round().clamp(1.0, self.count);
-            if k - x <= self.shortcut || u >= self.integral(k + 0.5) - self.density(k) {
-                return k as u64 - 1;
-            }
-        }
-    }
-
-    fn density(&self, x: f64) -> f64 {
-        (-self.theta * x.ln()).exp()
-    }
-
-    /// The integral of the density, from 1.
-    fn integral(&self, x: f64) -> f64 {
-        let log = x.ln();
-        exp_m1_over((1.0 - self.theta) * log) * log
-    }
-
-    fn inverse(&self, x: f64) -> f64 {
-        let t = (x * (1.0 - self.theta)).max(-1.0);
-        (ln_1p_over(t) * x).exp()
-    }
-}
-
-/// `(e^x - 1) / x`, also near 0.
-fn exp_m1_over(x: f64) -> f64 {
-    if x.abs() > 1e-8 { x.exp_m1() / x } else { 1.0 + x / 2.0 }
-}
-
-/// `ln(1 + x) / x`, also near 0.
-fn ln_1p_over(x: f64) -> f64 {
-    if x.abs() > 1e-8 { x.ln_1p() / x } else { 1.0 - x / 2.0 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn counts(keys: u64, theta: f64, draws: usize) -> Vec<u64> {
-        let (zipf, mut random) = (Zipf::new(keys, theta), Random::new(7));
-        let mut counts = vec![0; keys as usize];
-        (0..draws).for_each(|_| counts[zipf.rank(&mut random) as usize] += 1);
-        counts
-    }
-
-    /// The skew asked for is the skew measured: each rank's share is 1/(rank+1)^theta of all.
-    #[test]
-    fn zipf_ranks_have_their_shares() {
-        for theta in [0.0, 0.5, 0.99, 1.0, 1.5] {
-            let (keys, draws) = (1000, 400_000);
-            let counts = counts(keys, theta, draws);
-            let weight = |rank: u64| ((rank + 1) as f64).powf(-theta);
-            let sum: f64 = (0..keys).map(weight).sum();
-            for rank in [0, 1, 2, 9, 99, 999] {
-                let expected = weight(rank) / sum * draws as f64;
-                let off = (counts[rank as usize] as f64 - expected).abs();
-                assert!(
-                    off < 5.0 * expected.sqrt() + 1.0,
-                    "theta {theta} rank {rank}: {off} of {expected}"
-                );
-            }
-        }
+    fn draw(distribution: Distribution, keys: u64, draws: usize, seed: u64) -> Vec<u64> {
+        let (space, mut random) = (Space::new(keys), Random::new(seed));
+        let mut chooser = Chooser::new(keys, distribution, 0, 1);
+        (0..draws).map(|_| chooser.next(&mut random, &space)).collect()
     }
 
     /// The same seed gives the same run, another seed another one.
     #[test]
     fn a_seed_repeats_its_run() {
-        let chooser = Chooser::new(1_000_000, Distribution::Zipf(0.99));
-        let run = |seed| {
-            let mut random = Random::new(seed);
-            (0..100).map(|_| chooser.next(&mut random)).collect::<Vec<_>>()
-        };
+        let run = |seed| draw(Distribution::Zipf(0.99), 1_000_000, 100, seed);
         assert_eq!(run(1), run(1));
         assert_ne!(run(1), run(2));
     }
@@ -187,5 +153,44 @@ mod tests {
             seen.sort_unstable();
             assert!(seen.into_iter().eq(0..keys), "{keys}");
         }
+    }
+
+    /// Four in five choices fall on the fifth of the keys that is most popular.
+    #[test]
+    fn pareto_has_its_shares() {
+        let keys = 1000;
+        let mut counts = vec![0u32; keys as usize];
+        draw(Distribution::Pareto(0.2), keys, 100_000, 1)
+            .iter()
+            .for_each(|key| counts[*key as usize] += 1);
+        counts.sort_unstable_by_key(|count| std::cmp::Reverse(*count));
+        let head: u32 = counts[..200].iter().sum();
+        assert!((78_000..84_000).contains(&head), "{head}");
+    }
+
+    /// Threads go through all keys once, each through a part of its own.
+    #[test]
+    fn sequential_threads_divide_the_keys() {
+        let (space, mut random) = (Space::new(10), Random::new(1));
+        let mut seen = Vec::new();
+        for number in 0..3 {
+            let mut chooser = Chooser::new(10, Distribution::Sequential, number, 3);
+            let part = [0, 3, 6, 10][number as usize + 1] - [0, 3, 6, 10][number as usize];
+            seen.extend((0..part).map(|_| chooser.next(&mut random, &space)));
+        }
+        assert_eq!(seen, (0..10).collect::<Vec<u64>>());
+    }
+
+    /// The newest keys are the most popular, and none is asked for before its insert is over.
+    #[test]
+    fn latest_follows_the_inserts() {
+        let (space, mut random) = (Space::new(1000), Random::new(1));
+        let mut chooser = Chooser::new(1000, Distribution::Latest(0.99), 0, 1);
+        let (a, b) = (space.insert(), space.insert());
+        space.inserted(b);
+        assert!((0..1000).all(|_| chooser.next(&mut random, &space) < 1000));
+        space.inserted(a);
+        let newest = (0..1000).filter(|_| chooser.next(&mut random, &space) == b).count();
+        assert!(newest > 80, "{newest}");
     }
 }

@@ -1,52 +1,74 @@
-//! The line that is shown while a run goes.
+//! The line that is shown while jobs run, on standard error.
 
 use std::{
+    fmt::Write,
     io::IsTerminal,
-    sync::{Arc, mpsc},
-    thread,
     time::{Duration, Instant},
 };
 
-use super::{plan::Plan, workers::Signals};
+use super::{job::Job, tally::Tally};
 use crate::units;
 
-/// Shows a run's rate once a second on standard error, if that is a terminal.
+/// Shows a line once a second.
 #[derive(Debug)]
 pub struct Live {
-    stop: mpsc::Sender<()>,
-    thread: Option<thread::JoinHandle<()>>,
+    shown: bool,
+    /// On a terminal each line takes the place of the last one.
+    terminal: bool,
+    measured_from: Instant,
+    last: Instant,
 }
 
 impl Live {
-    /// Starts to show.
-    pub fn start(name: &str, plan: &Plan, signals: Arc<Signals>) -> Self {
-        let (stop, stopped) = mpsc::channel::<()>();
-        let label = format!("{name}  depth {}  jobs {}", plan.depth, plan.jobs);
-        let show = move || {
-            let start = Instant::now();
-            let mut last = 0;
-            while stopped.recv_timeout(Duration::from_secs(1))
-                == Err(mpsc::RecvTimeoutError::Timeout)
-            {
-                let total = signals.total();
-                let (rate, seconds) =
-                    (units::count(total.saturating_sub(last)), start.elapsed().as_secs());
-                let phase = if signals.measuring() { "" } else { "  warming up" };
-                eprint!("\r{label}  {seconds} s  {rate} ops/s{phase}\x1b[K");
-                last = total;
+    /// A line that is shown or not; before `measured_from` jobs warm up.
+    pub fn new(shown: bool, measured_from: Instant) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self { shown, terminal, measured_from, last: Instant::now() }
+    }
+
+    /// Shows each job: all it counted, what it counted since the last time, and how many operations it has in flight.
+    pub fn show<'a>(&mut self, jobs: impl Iterator<Item = (&'a Job, &'a Tally, &'a Tally, u32)>) {
+        let now = Instant::now();
+        let since = now.saturating_duration_since(self.last).max(Duration::from_millis(1));
+        self.last = now;
+        if !self.shown || now < self.measured_from {
+            if self.shown && self.terminal {
+                eprint!("\rwarming up\x1b[K");
             }
-            eprint!("\r\x1b[K");
-        };
-        let thread = std::io::stderr().is_terminal().then(|| thread::spawn(show));
-        Self { stop, thread }
+            return;
+        }
+        let seconds = now.duration_since(self.measured_from).as_secs();
+        if seconds == 0 {
+            return;
+        }
+        let mut line = format!("{seconds:>4} s");
+        for (job, total, recent, in_flight) in jobs {
+            let all = recent.all().latency;
+            let rate = units::count((recent.ops() as f64 / since.as_secs_f64()).round() as u64);
+            let us = |quantile| all.value_at_quantile(quantile) as f64 / 1e3;
+            // Writing to a string does not fail.
+            let _ = write!(
+                line,
+                "  | {} {rate}/s  p50 {:.0} us  p99 {:.0} us  {in_flight} in flight",
+                job.name,
+                us(0.5),
+                us(0.99)
+            );
+            if total.errors + total.mismatches > 0 {
+                let _ = write!(line, "  {} errors  {} wrong", total.errors, total.mismatches);
+            }
+        }
+        if self.terminal {
+            eprint!("\r{line}\x1b[K");
+        } else {
+            eprintln!("{line}");
+        }
     }
 
     /// Takes the line away.
     pub fn finish(self) {
-        drop(self.stop);
-        if let Some(thread) = self.thread {
-            // It only prints; if it panicked, there is a message already.
-            let _ = thread.join();
+        if self.shown && self.terminal {
+            eprint!("\r\x1b[K");
         }
     }
 }

@@ -1,60 +1,63 @@
-//! Writes every key once, before a run.
+//! Writes every record once, before a run.
 
-use std::{cell::RefCell, time::Duration};
+use std::cell::{Cell, RefCell};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 
-use super::{measure::Tally, payload, plan::Plan, store::Store, workers};
-use crate::failure::{Failure, Result};
+use super::{
+    interrupt,
+    job::{Job, Load},
+    random::{Random, mix},
+    store::{How, Store},
+    work,
+};
 
-/// Writes in flight in each job of a load, whatever the depth of the run is.
+/// Writes in flight in each thread of a load, whatever the depth of the run is.
 const DEPTH: u32 = 256;
 
-/// Loads with `job` on each thread; fails when a write failed.
-pub fn all(plan: &Plan, job: impl Fn(u32, &workers::Signals) -> Result<Tally> + Sync) -> Result {
-    let load = Plan { ops: Some(plan.keys), warmup: Duration::ZERO, depth: DEPTH, ..plan.clone() };
-    let measured = workers::run("load", &load, job)?;
-    match measured.total.first_error {
-        None => {
-            let rate = measured.total.ops() as f64 / measured.took.as_secs_f64().max(1e-9);
-            let (keys, rate) = (crate::units::count(plan.keys), crate::units::count(rate as u64));
-            eprintln!("loaded {keys} keys of {} bytes, {rate}/s", plan.value_size);
-            Ok(())
-        }
-        Some(error) => Err(Failure::new(format!("loading the keys failed: {error}"))),
+/// Whether a job's records are to be written first, with so many there already.
+pub fn is_wanted(job: &Job, enough: impl FnOnce() -> bool) -> bool {
+    match job.load {
+        Load::Always => true,
+        Load::Never => false,
+        Load::Auto => job.mix().needs_records() && !enough(),
     }
 }
 
-/// One job of a load: its share of the keys.
-pub async fn job<S: Store>(store: &S, plan: &Plan, job: u32, signals: &workers::Signals) -> Tally {
-    let (jobs, job_number) = (u64::from(plan.jobs), u64::from(job));
-    let state = RefCell::new((job_number, Tally::default()));
-    signals.ready();
+/// Writes thread `number`'s share of the records; tells `progress` how many it has written.
+pub async fn part<S: Store>(
+    store: &S,
+    job: &Job,
+    number: u32,
+    threads: u32,
+    progress: &dyn Fn(u64),
+) -> Result<(), String> {
+    let next = Cell::new(u64::from(number));
+    let (done, failed) = (Cell::new(0), RefCell::new(None));
+    let sizes = job.sizes();
     let lane = async || {
         loop {
-            let key = {
-                let next = &mut state.borrow_mut().0;
-                let key = *next;
-                *next += jobs;
-                key
-            };
-            if key >= plan.keys {
+            let key = next.get();
+            if key >= job.records || failed.borrow().is_some() || interrupt::requested() {
                 return;
             }
-            let written = store.write(key, payload::value(key, 0, plan.value_size)).await;
-            let tally = &mut state.borrow_mut().1;
-            match written {
-                Ok(()) => tally.writes.add(Duration::from_nanos(1), plan.value_size),
+            next.set(key + u64::from(threads));
+            // The size hangs on the key alone, so that two loads write the same.
+            let size = sizes.draw(&mut Random::new(mix(key))) as usize;
+            let bins = work::record(job, key, 0, size);
+            match store.write(key, bins, How::Replace).await {
+                Ok(_) => {
+                    done.set(done.get() + 1);
+                    progress(done.get());
+                }
                 Err(error) => {
-                    tally.failed(error);
-                    return;
+                    failed.borrow_mut().get_or_insert(error);
                 }
             }
-            signals.done(job, tally.ops());
         }
     };
     let mut lanes: FuturesUnordered<_> = (0..DEPTH).map(|_| lane()).collect();
     while lanes.next().await.is_some() {}
     drop(lanes);
-    state.into_inner().1
+    failed.into_inner().map_or(Ok(()), Err)
 }

@@ -1,58 +1,104 @@
 //! `cairn bench`: latency and throughput of an embedded engine, a node over gRPC, or the bare device.
 //!
-//! * `options`: the flags. `plan`: what one run does.
-//! * `keys`, `payload`: which keys, and values that can be checked when they are read.
-//! * `store`: what can be measured; `embedded`, `grpc`, `raw` are the targets.
-//! * `closed`: the closed loop, a fixed number of operations in flight. `load`: writes every key once. `workers`: threads, the
-//!   warm-up, the clock of a run. `live`: the line that is shown meanwhile.
-//! * `trace`, `replay`, `known`: a recorded sequence of operations, as fast as possible, verified.
-//! * `measure`, `cpu`: what is counted. `report`, `fio`: how it is shown. `compare`: engine and device in turn.
+//! * `options`: the command line. `job`: what one job is, job files, every key. `random`, `zipf`, `keys`, `payload`: which keys, and values that
+//!   can be checked when they are read.
+//! * `target`: what jobs run on: `embedded` and `grpc`, which are [`store`]s of records, and `raw`, which is not. `load`, `prepare`: writes every
+//!   record once.
+//! * `work`: operations, one by one. `pace`: when each is due. `drive`: the closed and the open loop on a store. `thread`: what one thread has
+//!   while it runs.
+//! * `group`: jobs that run at the same time. `gate`, `interrupt`: how they begin and end. `tally`, `usage`: what is counted. `live`: the line
+//!   that is shown meanwhile.
+//! * `outcome`, then `report`, `fio`, `hdr`, `svg`: what came out, and how it is shown.
+//! * `compare`: engine and device in turn. `act`: ACT's load, table and rule. `trace`, `replay`, `known`: a recorded sequence, verified.
 
-mod closed;
+mod act;
 mod compare;
-mod cpu;
+mod drive;
 mod embedded;
 mod fio;
+mod gate;
+mod group;
 mod grpc;
+mod hdr;
+mod interrupt;
+mod job;
 mod keys;
 mod known;
 mod live;
 mod load;
-mod measure;
 mod options;
+mod outcome;
+mod pace;
 mod payload;
-mod plan;
+mod prepare;
+mod random;
 mod raw;
 mod replay;
 mod report;
 mod store;
+mod svg;
+mod tally;
+mod target;
+mod thread;
 mod trace;
-mod workers;
+mod usage;
+mod work;
+mod zipf;
+
+use std::io::IsTerminal;
 
 pub use options::Args;
 
 use crate::failure::{Failure, Result};
-use measure::Outcome;
-use options::Target;
+use group::Console;
+use options::When;
+use outcome::Outcome;
 
 impl Args {
     /// Measures what was asked for and prints it.
     pub fn run(self) -> Result {
-        self.check()?;
-        let outcomes = match (&self.trace, self.compare_raw) {
+        if self.list_keys {
+            options::print_keys();
+            return Ok(());
+        }
+        let live = match self.live {
+            When::Auto => std::io::stderr().is_terminal(),
+            When::Always => true,
+            When::Never => false,
+        };
+        let log = self.hdr_log.as_deref().map(hdr::Log::create).transpose()?;
+        let mut console = Console { live, log };
+        interrupt::listen();
+        let outcomes = match (&self.trace, self.act) {
             (Some(trace), _) => replay::run(&self, trace)?,
-            (None, true) => compare::run(&self)?,
-            (None, false) => match self.target {
-                Target::Embedded => embedded::run(&self)?,
-                Target::Grpc => grpc::run(&self)?,
-                Target::Raw => raw::run(&self)?,
-            },
+            (None, Some(multiple)) => act::run(&self, multiple, &mut console)?,
+            (None, None) if self.act_search => act::search(&self, &mut console)?,
+            (None, None) if self.compare_raw => compare::run(&self, &mut console)?,
+            (None, None) => self.groups(&mut console)?,
         };
         report::print(&outcomes);
         if let Some(file) = &self.json {
             fio::write(file, &outcomes)?;
         }
+        if let Some(file) = &self.svg {
+            svg::write(file, &outcomes)?;
+        }
+        if let Some(folder) = &self.hgrm {
+            hdr::distributions(folder, &outcomes)?;
+        }
         verdict(&outcomes)
+    }
+
+    /// Runs all groups, one after the other.
+    fn groups(&self, console: &mut Console) -> Result<Vec<Outcome>> {
+        let mut outcomes = Vec::new();
+        for (number, jobs) in job::groups(self.jobs()?).into_iter().enumerate() {
+            if interrupt::requested() {
+                break;
+            }
+            outcomes.extend(group::run(&jobs, number, console)?);
+        }
+        Ok(outcomes)
     }
 }
 
@@ -69,5 +115,6 @@ fn verdict(outcomes: &[Outcome]) -> Result {
         let first = first.unwrap_or_default();
         return Err(Failure::new(format!("{errors} operations failed; the first: {first}")));
     }
-    Ok(())
+    let broken = outcomes.iter().find_map(|outcome| outcome.broken.clone());
+    broken.map_or(Ok(()), |why| Err(Failure::new(why)))
 }

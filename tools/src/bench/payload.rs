@@ -4,7 +4,10 @@
 //! value := key:u64  counter:u64  words...      little-endian, cut at the length; words from a generator seeded by both
 //! ```
 
-use super::keys::{Random, mix};
+use super::random::{Random, mix};
+
+/// The bin of records that have one.
+pub const BIN: &str = "v";
 
 const HEAD: usize = 16;
 

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader},
     path::Path,
+    time::Duration,
 };
 
 use flate2::bufread::MultiGzDecoder;
@@ -24,6 +25,8 @@ pub enum Kind {
 /// One operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Op {
+    /// When, from the first one on.
+    pub at: Duration,
     /// Its key.
     pub key: u64,
     /// What it does.
@@ -52,12 +55,16 @@ pub fn load(path: &Path) -> Result<Vec<Op>> {
         })?;
         ops.push(op);
     }
+    // The clock of a trace begins with its first operation.
+    let first = ops.iter().map(|op: &Op| op.at).min().unwrap_or_default();
+    ops.iter_mut().for_each(|op| op.at -= first);
     Ok(ops)
 }
 
 fn parse(line: &str) -> Option<Op> {
     let mut columns = line.trim_end().split(',');
-    columns.next()?.parse::<f64>().ok()?;
+    let at = columns.next()?.parse::<f64>().ok()?;
+    let at = Duration::try_from_secs_f64(at).ok()?;
     let op = columns.next()?;
     let key = columns.next()?.parse().ok()?;
     let bytes = columns.next()?.parse().ok()?;
@@ -67,7 +74,7 @@ fn parse(line: &str) -> Option<Op> {
         "delete" | "del" => Kind::Delete,
         _ => return None,
     };
-    columns.next().is_none().then_some(Op { key, kind })
+    columns.next().is_none().then_some(Op { at, key, kind })
 }
 
 #[cfg(test)]
@@ -77,11 +84,25 @@ mod tests {
     /// A line that is not understood stops the replay: leaving it out would replay another trace.
     #[test]
     fn lines_are_understood_or_refused() {
-        assert_eq!(parse("0,put,42,512"), Some(Op { key: 42, kind: Kind::Put(512) }));
-        assert_eq!(parse("1.5,GET,42,0\r"), Some(Op { key: 42, kind: Kind::Get }));
-        for line in
-            ["", "0,put,42", "0,put,x,1", "x,put,1,1", "0,frob,1,1", "0,put,1,1,1", "0,put,-1,1"]
-        {
+        assert_eq!(
+            parse("0,put,42,512"),
+            Some(Op { at: Duration::ZERO, key: 42, kind: Kind::Put(512) })
+        );
+        assert_eq!(
+            parse("1.5,GET,42,0\r"),
+            Some(Op { at: Duration::from_millis(1500), key: 42, kind: Kind::Get })
+        );
+        for line in [
+            "",
+            "0,put,42",
+            "0,put,x,1",
+            "x,put,1,1",
+            "0,frob,1,1",
+            "0,put,1,1,1",
+            "0,put,-1,1",
+            "-1,put,1,1",
+            "nan,put,1,1",
+        ] {
             assert_eq!(parse(line), None, "{line}");
         }
     }

@@ -32,8 +32,8 @@ use clap::Parser;
 
 /// The life of records that make room by an overwrite.
 const SHORT: Duration = Duration::from_secs(1);
-/// A write that is refused is tried again for so long, where the room for it is being made.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Overwrites that are refused are tried again for so long, all of a cycle together.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the engine may take to make room of what has expired or was deleted.
 const RECLAIM: Duration = Duration::from_secs(60);
 
@@ -139,7 +139,7 @@ impl Run {
         true
     }
 
-    /// Writes new keys until a write is refused, and for so long after the last write that what went should have made room.
+    /// Writes new keys until a write is refused; a refusal counts only when what went has had time to become room.
     fn fill(&mut self, way: Way, went: u64) -> Result<Vec<u64>, Error> {
         let first = self.next;
         let next = AtomicU64::new(first);
@@ -150,20 +150,22 @@ impl Run {
         let wanted = went * self.options.regain / 100;
         let begun = Instant::now();
         let taken = Mutex::new(Vec::new());
+        let count = AtomicU64::new(0);
         let results = self.subject.lanes(self.options.threads, 1, |_| async {
             let mut own = Vec::new();
-            let result = loop {
+            let result = 'full: loop {
                 let number = next.fetch_add(1, Relaxed);
-                match self.put(number, 1, ttl).await {
-                    Ok(()) => own.push(number),
-                    Err(Error::NoSpace { .. })
-                        if number - first < wanted && begun.elapsed() < RECLAIM =>
-                    {
-                        std::thread::park_timeout(Duration::from_millis(20));
+                while let Err(error) = self.put(number, 1, ttl).await {
+                    if !matches!(error, Error::NoSpace { .. }) {
+                        break 'full Err(error);
                     }
-                    Err(Error::NoSpace { .. }) => break Ok(()),
-                    Err(error) => break Err(error),
+                    if count.load(Relaxed) >= wanted || begun.elapsed() > RECLAIM {
+                        break 'full Ok(());
+                    }
+                    std::thread::park_timeout(Duration::from_millis(5));
                 }
+                count.fetch_add(1, Relaxed);
+                own.push(number);
             };
             taken.lock().expect("nobody panicked").extend(own);
             result
@@ -190,37 +192,46 @@ impl Run {
         let seed = mix(self.options.seed ^ self.next);
         let (gone, live) = self.live.iter().partition(|key| mix(**key ^ seed) % 3 == 0);
         (self.gone, self.live) = (gone, live);
-        let next = AtomicU64::new(0);
+        let (next, begun, deleted) = (AtomicU64::new(0), Instant::now(), AtomicU64::new(0));
         let results = self.subject.lanes(self.options.threads, 1, |_| async {
             while let Some(&number) = self.gone.get(next.fetch_add(1, Relaxed) as usize) {
                 match way {
                     Way::Delete => _ = self.subject.delete(number, Durability::Buffer).await?,
-                    Way::Overwrite | Way::Expire => self.overwrite(number).await?,
+                    Way::Overwrite | Way::Expire => {
+                        let taken = self.overwrite(number, begun + PATIENCE).await?;
+                        deleted.fetch_add(u64::from(!taken), Relaxed);
+                    }
                 }
             }
             Ok(())
         });
         results.into_iter().collect::<Result<(), Error>>()?;
         if way == Way::Overwrite {
+            println!(
+                "{} of {} overwrites found no room in {PATIENCE:?}, and were deletes instead",
+                deleted.into_inner(),
+                self.gone.len()
+            );
             std::thread::sleep(SHORT + Duration::from_millis(500));
         }
         Ok(())
     }
 
-    /// A full device refuses overwrites too, but each one that it took makes room for another: it is asked again for a while, and a record
-    /// for which there is still no room is deleted, which is never refused.
-    async fn overwrite(&self, number: u64) -> Result<(), Error> {
-        let begun = Instant::now();
+    /// A full device refuses overwrites too, but room may be on its way: it is asked again until `patience`, and then the record is deleted,
+    /// which is never refused. Whether it was overwritten.
+    async fn overwrite(&self, number: u64, patience: Instant) -> Result<bool, Error> {
         let ttl = Ttl::Millis(SHORT.as_millis() as u64);
         loop {
             match self.put(number, 2, ttl).await {
-                Err(Error::NoSpace { .. }) if begun.elapsed() < Duration::from_millis(50) => {
-                    std::thread::park_timeout(Duration::from_millis(5));
+                Ok(()) => return Ok(true),
+                Err(Error::NoSpace { .. }) if Instant::now() < patience => {
+                    std::thread::park_timeout(Duration::from_millis(1));
                 }
-                Err(Error::NoSpace { .. }) if begun.elapsed() < PATIENCE => {
-                    return self.subject.delete(number, Durability::Buffer).await.map(|_| ());
+                Err(Error::NoSpace { .. }) => {
+                    self.subject.delete(number, Durability::Buffer).await?;
+                    return Ok(false);
                 }
-                result => return result,
+                Err(error) => return Err(error),
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Records that one lane loads before it takes the next ones.
-const LOAD_CHUNK: u64 = 256;
+const LOAD_CHUNK: u64 = 64;
 
 /// What to do in a phase.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ pub struct Tally {
 
 impl Tally {
     fn new() -> Self {
-        let histogram = || Histogram::new_with_bounds(1, 600_000_000_000, 3).expect("valid bounds");
+        let histogram = || Histogram::new_with_bounds(1, 600_000_000_000, 2).expect("valid bounds");
         Self { reads: histogram(), writes: histogram(), misses: 0, refused: 0 }
     }
 

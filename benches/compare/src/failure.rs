@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Failure(String);
 
 /// What can fail here.
-pub type Result<T = ()> = std::result::Result<T, Failure>;
+pub type Result<T = (), E = Failure> = std::result::Result<T, E>;
 
 impl Failure {
     /// A failure in these words.

@@ -20,7 +20,7 @@ pub struct Options {
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(16..))]
     pub value_bytes: u64,
     /// MiB of memory for each engine: caches, write buffers, indexes. The data should be four times as much or more.
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, default_value_t = 384)]
     pub budget: u64,
     /// Operations in flight: futures for an asynchronous engine, threads for a blocking one.
     #[arg(long, alias = "threads", default_value_t = 64)]
@@ -28,10 +28,10 @@ pub struct Options {
     /// Seconds of each timed phase.
     #[arg(long, default_value_t = 20)]
     pub seconds: u64,
-    /// How full Cairn's file is after loading, in per cent: it has a fixed size. foyer's file is as large.
+    /// How full Cairn's file is after loading, in per cent: it has a fixed size, as foyer's has.
     #[arg(long, default_value_t = 70, value_parser = clap::value_parser!(u64).range(5..=90))]
     pub fill: u64,
-    /// About a minute: 200,000 records, 48 MiB, 2 seconds a phase.
+    /// Two minutes: 400,000 records, 96 MiB, 2 seconds a phase.
     #[arg(long)]
     pub quick: bool,
     /// Engines to run; cairn is what the others are compared with.
@@ -69,8 +69,8 @@ pub struct Setup {
     pub depth: u64,
     /// Seconds of a timed phase.
     pub seconds: u64,
-    /// Size of a file whose size is fixed, so that it is as full as was asked for.
-    pub file_bytes: u64,
+    /// How full a file of fixed size is when all records are there, in per cent.
+    pub fill: u64,
     /// First number of all random choices.
     pub seed: u64,
 }
@@ -79,16 +79,15 @@ impl Options {
     /// The sizes for `engine`.
     pub fn setup(&self, engine: &str) -> Setup {
         let quick = |small: u64, asked: u64| if self.quick { small } else { asked };
-        let records = quick(200_000, self.records);
-        let live = records * cairn_benches::subject::record_bytes(self.value_bytes as usize);
+        let records = quick(400_000, self.records);
         Setup {
             dir: self.folder(engine),
             records,
             value_bytes: self.value_bytes as usize,
-            budget: quick(48, self.budget) * MIB,
+            budget: quick(96, self.budget) * MIB,
             depth: self.depth,
             seconds: quick(2, self.seconds),
-            file_bytes: (live * 100 / self.fill).next_multiple_of(16 * MIB),
+            fill: self.fill,
             seed: self.seed,
         }
     }
@@ -100,6 +99,11 @@ impl Options {
 }
 
 impl Setup {
+    /// Size of a file whose size is fixed, for an engine that takes `each` bytes for a record.
+    pub fn file_bytes(&self, each: u64) -> u64 {
+        (self.records * each * 100 / self.fill).next_multiple_of(16 * MIB)
+    }
+
     /// Bytes of values and keys together.
     pub fn data_bytes(&self) -> u64 {
         self.records * self.record_bytes()

@@ -33,7 +33,8 @@ impl Engine for Cairn {
 
     fn open(setup: &Setup) -> Result<Self> {
         let path = setup.dir.join("data");
-        let mut config = subject::config(&path, setup.file_bytes);
+        let each = subject::record_bytes(setup.value_bytes);
+        let mut config = subject::config(&path, setup.file_bytes(each));
         let others = setup.records * INDEX_BYTES + BUFFERS;
         config.post_write_cache = setup.budget.saturating_sub(others);
         config.max_used_pct = 98;

@@ -32,7 +32,8 @@ impl Engine for Fjall {
     ];
 
     fn open(setup: &Setup) -> Result<Self> {
-        let memtable = (setup.budget / 8).min(64 << 20);
+        // There may be five at the same time: the active one and four that wait to be flushed.
+        let memtable = (setup.budget / 16).min(64 << 20);
         let threads = thread::available_parallelism().map_or(2, usize::from);
         let db = Database::builder(&setup.dir)
             .cache_size(setup.budget / 2)

@@ -18,6 +18,10 @@ use crate::{
 /// Buffers of the disk part's flusher.
 const BUFFERS: u64 = 16 << 20;
 
+/// What an entry on disk has besides its value, at most; and what it is rounded up to.
+const ENTRY: u64 = 64;
+const PAGE: u64 = 4096;
+
 /// A hybrid cache, and the runtime that its own tasks run on.
 pub struct Foyer {
     cache: HybridCache<u64, Vec<u8>>,
@@ -29,7 +33,8 @@ impl Engine for Foyer {
     const DURABLE: bool = false;
     const NOTES: &'static [&'static str] = &[
         "a cache, not a database: writes that come faster than its disk part takes them are dropped, reads of them miss and are \
-         counted as misses; nothing is durable; loaded no faster than it takes; memory part first in every read; io_uring, direct I/O",
+         counted as misses; nothing is durable; loaded no faster than it takes; \
+         an entry on disk takes whole pages of 4 KiB, and its folder is given the room for that; io_uring, direct I/O",
     ];
 
     fn open(setup: &Setup) -> Result<Self> {
@@ -38,8 +43,9 @@ impl Engine for Foyer {
         let runtime =
             runtime.worker_threads(threads).enable_all().build().doing("starting a runtime")?;
         let memory = setup.budget.saturating_sub(4 * BUFFERS).max(setup.budget / 4);
+        let each = (ENTRY + setup.value_bytes as u64).next_multiple_of(PAGE);
         let device = FsDeviceBuilder::new(&setup.dir)
-            .with_capacity(setup.file_bytes as usize)
+            .with_capacity(setup.file_bytes(each) as usize)
             .with_direct(true)
             .build()
             .doing("making foyer's device")?;

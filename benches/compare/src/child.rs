@@ -1,6 +1,6 @@
 //! One engine in a process of its own: opens it, runs the phases, prints the outcome as one line of JSON.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use cairn_benches::process;
 
@@ -13,6 +13,7 @@ use crate::{
     phases,
     result::Outcome,
     space,
+    watchdog::Watchdog,
 };
 
 /// Runs the engine of this name.
@@ -49,8 +50,11 @@ fn measure<E: Engine>(name: &str, setup: &Setup) -> Outcome {
 
 fn fill<E: Engine>(setup: &Setup, outcome: &mut Outcome) -> Result {
     let before = process::resident_bytes();
+    let watchdog = Watchdog::new(Duration::from_secs(60 + 15 * setup.seconds));
+    watchdog.phase();
     let engine = E::open(setup)?;
     for plan in phases::plans(setup, E::DURABLE) {
+        watchdog.phase();
         match phases::run(&engine, setup, &plan) {
             Ok(phase) => {
                 eprintln!(

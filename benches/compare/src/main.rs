@@ -20,6 +20,7 @@ mod phases;
 mod result;
 mod space;
 mod table;
+mod watchdog;
 
 use std::process::ExitCode;
 

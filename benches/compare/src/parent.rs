@@ -12,7 +12,7 @@ use crate::{
     failure::{Doing, Failure, Result},
     options::Options,
     result::Outcome,
-    table,
+    table, watchdog,
 };
 
 /// Runs all engines asked for.
@@ -49,29 +49,50 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 
 /// One engine, from an empty folder. A failure is an outcome too.
 fn one(engine: &str, options: &Options) -> Outcome {
-    let budget = options.setup(engine).budget;
-    // A quarter and 96 MiB more, for what no engine counts: stacks, histograms, buffers of compactions.
-    let group = Group::make(budget + budget / 4 + (96 << 20));
-    if group.is_none() {
-        eprintln!("{engine:>8}  no control group can be made here: the page cache is not bounded");
-    }
-    let outcome = match child(engine, options, group.as_ref()) {
-        Ok(outcome) => outcome,
-        Err(Ended::Killed) if group.is_some() => {
-            eprintln!("{engine:>8}  needs more memory than the bound: once more without one");
-            beyond_bound(child(engine, options, None), engine)
-        }
-        Err(ended) => failed(engine, &ended),
-    };
+    let outcome = bounded(engine, options).unwrap_or_else(|ended| failed(engine, &ended));
     if !options.keep {
         let _ = fs::remove_dir_all(options.folder(engine));
     }
     outcome
 }
 
+/// Runs an engine within its memory; where it does not keep to it, within four times as much, and then without a bound.
+fn bounded(engine: &str, options: &Options) -> Result<Outcome, Ended> {
+    let budget = options.setup(engine).budget;
+    // A quarter and 96 MiB more, for what no engine counts: stacks, histograms, buffers of compactions.
+    let bound = budget + budget / 4 + (96 << 20);
+    for times in [1, 4] {
+        let Some(group) = Group::make(times * bound) else {
+            eprintln!(
+                "{engine:>8}  no control group can be made here: the page cache is not bounded"
+            );
+            return child(engine, options, None);
+        };
+        match child(engine, options, Some(&group)) {
+            Err(Ended::Killed) => {
+                eprintln!("{engine:>8}  did not get on within {} MiB", times * bound >> 20);
+            }
+            Ok(outcome) if times > 1 => {
+                return Ok(beyond(outcome, &format!("within {times} times the bound")));
+            }
+            other => return other,
+        }
+    }
+    Ok(beyond(child(engine, options, None)?, "without a bound"))
+}
+
+/// What an engine did that had not kept to its memory.
+fn beyond(mut outcome: Outcome, how: &str) -> Outcome {
+    outcome.notes.push(format!(
+        "it did not get on within the memory it was given and told to use; these figures are of another run, {how}"
+    ));
+    outcome
+}
+
 /// How a child ended without an outcome.
 enum Ended {
-    /// By SIGKILL, which is how the kernel enforces a group's bound.
+    /// By SIGKILL, which is how the kernel enforces a group's bound, or by its own watchdog, since a group that is just too small makes all
+    /// work stand still.
     Killed,
     /// In another way.
     Otherwise(Failure),
@@ -85,17 +106,10 @@ impl From<Failure> for Ended {
 
 fn failed(engine: &str, ended: &Ended) -> Outcome {
     let failure = match ended {
-        Ended::Killed => "its process was killed".into(),
+        Ended::Killed => "its process was killed, or made no progress".into(),
         Ended::Otherwise(failure) => failure.to_string(),
     };
     Outcome { engine: engine.into(), failure: Some(failure), ..Outcome::default() }
-}
-
-/// What an engine did that had not kept to its memory.
-fn beyond_bound(second: Result<Outcome, Ended>, engine: &str) -> Outcome {
-    let mut outcome = second.unwrap_or_else(|ended| failed(engine, &ended));
-    outcome.notes.push("it did not keep to its memory and was killed for that; these are the figures of a second run without a bound".into());
-    outcome
 }
 
 fn child(engine: &str, options: &Options, group: Option<&Group>) -> Result<Outcome, Ended> {
@@ -110,7 +124,8 @@ fn child(engine: &str, options: &Options, group: Option<&Group>) -> Result<Outco
     }
     let output = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).output();
     let output = output.doing("running the engine's process")?;
-    if output.status.signal() == Some(libc::SIGKILL) {
+    let stalled = output.status.code() == Some(watchdog::STALLED);
+    if stalled || output.status.signal() == Some(libc::SIGKILL) {
         return Err(Ended::Killed);
     }
     if !output.status.success() {

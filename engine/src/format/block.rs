@@ -10,6 +10,7 @@
 //!        32   4  block number
 //!        36   1  kind: 1 data, 2 index, 3 freed
 //!        37   1  number of links
+//!        38   1  stream
 //!        40   8  block sequence
 //!        48   8  birth: the namespace's write sequence when the block was opened
 //!        56   4  birth: epoch
@@ -47,6 +48,8 @@ use crate::model::{Digest, SizeClass, UNIT, Version, VoidTime};
 pub const BLOCK_HEADER_BYTES: usize = 512;
 /// Most links in a block header.
 pub const LINKS: usize = 16;
+/// Most streams of a device, each of which has one block open at a time.
+pub const STREAMS: usize = 8;
 /// Bytes of a footer's entry.
 pub const FOOTER_ENTRY_BYTES: usize = 48;
 /// Bytes of a footer's trailer.
@@ -109,6 +112,8 @@ pub struct BlockHeader {
     pub block: u32,
     /// What it is used for.
     pub kind: BlockKind,
+    /// Which of the device's streams fills it, below [`STREAMS`]; each fills one block after the other.
+    pub stream: u8,
     /// Grows with every block opened on the device, without end.
     pub sequence: u64,
     /// The namespace's version counter when the block was opened.
@@ -133,6 +138,7 @@ impl BlockHeader {
             BlockKind::Freed => 3,
         };
         b[37] = self.links.len() as u8;
+        b[38] = self.stream;
         put_uint::<8>(b, 40, self.sequence);
         put_uint::<8>(b, 48, self.birth.sequence);
         put_uint::<4>(b, 56, u64::from(self.birth.epoch));
@@ -161,7 +167,8 @@ impl BlockHeader {
             && b[8..16] == *HEADER_MAGIC
             && b[16..32] == *device
             && get_u32(b, 32) == block
-            && usize::from(b[37]) <= LINKS;
+            && usize::from(b[37]) <= LINKS
+            && usize::from(b[38]) < STREAMS;
         if !sound {
             return None;
         }
@@ -184,6 +191,7 @@ impl BlockHeader {
             device: array(b, 16),
             block,
             kind,
+            stream: b[38],
             sequence: get_u64(b, 40),
             birth: Version { epoch: get_u32(b, 56), sequence: get_u64(b, 48) },
             links: (64..).step_by(16).take(usize::from(b[37])).map(link).collect(),

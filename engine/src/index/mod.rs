@@ -42,6 +42,9 @@ use change::Change;
 use page_pool::PagePool;
 use partition::{Partition, Shared};
 
+/// How many records ahead memory is asked for in a row of changes: enough to hide a cache miss behind the work on the others.
+const PREFETCH_AHEAD: usize = 8;
+
 /// The index of one namespace.
 pub struct Index {
     partitions: Box<[Partition]>,
@@ -142,6 +145,29 @@ impl Index {
             let result = f(&mut slot);
             (slot.into_change(), result)
         })
+    }
+
+    /// Calls `f` for each of `items` with the slot of its record, as [`Self::with_slot`] does. The records are of one partition, which is locked
+    /// throughout; with ascending tags its memory is gone through from front to back.
+    pub fn with_slots<T>(
+        &self,
+        partition: u16,
+        items: &[T],
+        tag: impl Fn(&T) -> u64,
+        mut f: impl FnMut(&T, &mut Slot<'_>),
+    ) {
+        let partition = &self.partitions[usize::from(partition)];
+        let mut locked = partition.lock(&self.shared);
+        for (at, item) in items.iter().enumerate() {
+            if let Some(ahead) = items.get(at + PREFETCH_AHEAD) {
+                partition.prefetch(&self.shared, tag(ahead));
+            }
+            locked.update(tag(item), |current| {
+                let mut slot = Slot { current, changed: false, lock: PhantomData };
+                f(item, &mut slot);
+                (slot.into_change(), ())
+            });
+        }
     }
 
     /// Appends to `out` up to `limit` entries of `partition` with a tag above `after` (`None`: from the start), in tag

@@ -351,21 +351,18 @@ impl Starting<'_> {
                 source,
             })?;
         }
-        let rebuild = Rebuild {
-            shared: &self.shared,
-            index: &self.index,
-            truncations: &self.truncations,
-            tally: &self.tally,
-            found: Mutex::default(),
-        };
+        let threads = self.options.threads;
+        let rebuild =
+            Rebuild::new(&self.shared, &self.index, &self.truncations, &self.tally, threads);
         let recovery = Recovery {
             shared: &self.shared,
             kind: self.options.io.kind,
-            threads: self.options.threads,
+            threads,
             progress: &*self.options.progress,
             // Every record takes a header at least, so that no more than this can be there, whatever a header says.
             expect: &|records| self.index.reserve(records.min(self.capacity() / 64)),
             sink: &|block, entries| rebuild.take(block, entries),
+            finish: &|| rebuild.finish(),
             started: self.started,
             tally: &self.tally,
         };
@@ -375,8 +372,7 @@ impl Starting<'_> {
             source,
         })?;
         rebuild.name_sets(&self.sets);
-        let tombstones = rebuild.found.lock().tombstones.max(0);
-        self.counters.tombstones.add(tombstones as u64);
+        self.counters.tombstones.add(rebuild.tombstones());
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use crate::{
     error::Error,
     format::{FooterEntry, Truncation, truncations_max},
     model::Version,
-    storage::{failed, recover::read_entries},
+    storage::{entries::read_entries, failed},
 };
 
 impl Namespace {

@@ -186,13 +186,6 @@ impl Block {
         }
     }
 
-    /// Counts a record in that the block holds but that was dead when it was found.
-    pub(crate) fn add_dead(&self, tombstone: bool) {
-        if !tombstone {
-            self.records.fetch_add(1, SeqCst);
-        }
-    }
-
     /// Counts a live record out; whether the block has become empty and is sealed.
     pub(crate) fn kill(&self, size: SizeClass, tombstone: bool) -> bool {
         if !tombstone {

@@ -96,6 +96,7 @@ impl<'a> Writer<'a> {
             device: self.store.superblock.device(),
             block: number,
             kind: BlockKind::Index,
+            stream: 0,
             sequence: self.store.take_sequence(),
             birth: self.shared.version_now(),
             links: Vec::new(),

@@ -276,6 +276,7 @@ impl Filling {
             device: self.device,
             block: self.number,
             kind: BlockKind::Data,
+            stream: 0,
             sequence: self.sequence,
             birth: self.birth,
             links,

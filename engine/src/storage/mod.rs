@@ -9,6 +9,7 @@
 
 pub(crate) mod blocks;
 pub(crate) mod checkpoint;
+pub(crate) mod entries;
 mod filling;
 pub(crate) mod flusher;
 pub(crate) mod image;

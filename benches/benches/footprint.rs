@@ -229,7 +229,12 @@ fn load_some(options: &Options, namespace: &Namespace, next: &AtomicU64) {
 fn restart(options: &Options, expected: StartKind) -> ExitCode {
     let namespace = open(options);
     let report = namespace.report();
-    println!("{:<12} {}", format!("{:?} start", report.kind).to_lowercase(), describe(report));
+    println!(
+        "{:<12} {}, {:.0} ns of CPU per record",
+        format!("{:?} start", report.kind).to_lowercase(),
+        describe(report),
+        processor_time() * 1e9 / report.records as f64
+    );
     println!(
         "process      {:.2} bytes of resident memory per record",
         resident() as f64 / report.records as f64
@@ -299,6 +304,18 @@ fn describe(report: &StartReport) -> String {
         read / 1e6,
         report.damage_count
     )
+}
+
+/// CPU time of this process so far, its own and the system's for it, in seconds.
+fn processor_time() -> f64 {
+    // SAFETY: all zeros are a valid `rusage`, which the call fills.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage
+    };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
 /// Resident memory of this process, in bytes.

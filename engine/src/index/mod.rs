@@ -209,15 +209,10 @@ impl Index {
         }
     }
 
-    /// Takes about `count` entries in ascending order of their tags into a partition that has none: fast, without probing.
-    /// Entries that do not ascend, or that come to a partition that has some, are inserted one by one.
-    pub fn load_partition(
-        &self,
-        partition: u16,
-        entries: &mut dyn Iterator<Item = (u64, Entry)>,
-        count: usize,
-    ) {
-        self.partitions[usize::from(partition)].lock(&self.shared).load(entries, count);
+    /// Takes packed entries in ascending order of their tags into a partition: into one that has none, fast and without probing. Returns
+    /// how many of them are tombstones; `None`, and takes nothing, when they do not ascend or one of them is no entry.
+    pub fn load_partition(&self, partition: u16, packed: &[[u8; ENTRY_BYTES]]) -> Option<u64> {
+        self.partitions[usize::from(partition)].lock(&self.shared).load(packed)
     }
 
     /// How many entries there are.

@@ -9,7 +9,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::entry::Entry;
+use super::entry::{ENTRY_BYTES, Entry, split};
 
 /// Slots of one page.
 pub const PAGE_SLOTS: u32 = 32;
@@ -40,6 +40,13 @@ impl Item {
     pub fn new(tag: u64, entry: Entry) -> Self {
         assert!(entry.location.units() != 0, "an entry cannot be at location 0");
         Self { tag, body: entry.to_words() }
+    }
+
+    /// What [`Entry::pack`] gave.
+    #[inline]
+    pub fn unpack(packed: &[u8; ENTRY_BYTES]) -> Self {
+        let (tag, body) = split(packed);
+        Self { tag, body }
     }
 
     /// Unpacks the entry. `None` only for nonsense that a racing read has seen.

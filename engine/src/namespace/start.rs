@@ -11,9 +11,9 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    Counters, DeviceConfig, Namespace, NamespaceConfig, Progress, StartKind, StartReport,
-    checkpoint, keeper,
+    Counters, DeviceConfig, Namespace, NamespaceConfig, Progress, StartKind, StartReport, keeper,
     rebuild::Rebuild,
+    reload,
     sets::{Sets, add_cut},
 };
 use crate::{
@@ -317,7 +317,7 @@ impl Starting<'_> {
         let Some(ids) = ids.filter(|ids| ids.windows(2).all(|pair| pair[0] == pair[1])) else {
             return Ok(false);
         };
-        let loaded = checkpoint::load(&self.shared, self.set, self.options);
+        let loaded = reload::load(&self.shared, self.set, self.options, self.started);
         match loaded {
             Ok(loaded) => {
                 self.tally.bytes_read.store(loaded.bytes_read, SeqCst);

@@ -9,6 +9,8 @@
 
 mod doubts;
 mod sets;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Ordering::{self, Greater, Less};
 

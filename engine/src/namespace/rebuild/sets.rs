@@ -48,6 +48,12 @@ impl FoundCounts {
         f(self.sets.entry(hash).or_default());
     }
 
+    /// Live records of the set.
+    #[cfg(test)]
+    pub(super) fn records(&self, hash: u64) -> i64 {
+        self.sets.get(&hash).map_or(0, |set| set.records)
+    }
+
     /// Adds what a part of the recovery counted.
     pub(super) fn add(&mut self, other: Self) {
         for (hash, found) in other.sets {

@@ -60,6 +60,7 @@ impl Recovery<'_> {
     /// Reads the headers of all blocks.
     pub(super) fn read_heads(&self) -> IoResult<Vec<Head>> {
         let total: usize = self.shared.blocks.iter().count();
+        let to_read = (total - self.shared.stores.len()) as u64;
         let heads: Mutex<Vec<Head>> = Mutex::new(vec![Head::default(); total]);
         let next = AtomicUsize::new(0);
         self.on_threads(|| {
@@ -80,7 +81,7 @@ impl Recovery<'_> {
                     Ok(bytes) => self.take_head(&heads, block, &bytes),
                     Err(_) => self.salvage_head(&heads, block),
                 }
-                self.step("reading block headers", total as u64);
+                self.step("reading block headers", to_read);
             }
         })?;
         Ok(heads.into_inner())

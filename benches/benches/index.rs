@@ -23,7 +23,7 @@ fn main() {
     drop(grown);
     let index = Index::new();
     let start = Instant::now();
-    index.reserve(records);
+    index.reserve(records, 1);
     println!("reserve: {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
     let inserted = timed(1, |_| insert(&index, 0..records));
     println!("insert with reserve: {:.0} ns", inserted / records as f64);

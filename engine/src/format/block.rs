@@ -235,7 +235,8 @@ impl FooterEntry {
         put_uint::<4>(b, 44, u64::from(place));
     }
 
-    fn decode(b: &[u8]) -> Self {
+    #[inline]
+    fn decode(b: &[u8; FOOTER_ENTRY_BYTES]) -> Self {
         let place = get_u32(b, 44);
         Self {
             digest: Digest(u128::from_le_bytes(array(b, 0))),
@@ -312,13 +313,14 @@ impl Footer {
             return None;
         }
         let count = get_u32(t, 36) as usize;
-        let entries = bytes[..bytes.len() - TRAILER_BYTES].chunks_exact(FOOTER_ENTRY_BYTES);
-        (entries.len() >= count).then(|| Self {
+        let (entries, _) = bytes[..bytes.len() - TRAILER_BYTES].as_chunks();
+        let entries = entries.get(..count)?;
+        Some(Self {
             device: array(t, 16),
             block: get_u32(t, 32),
             sequence: get_u64(t, 40),
             data_end: get_u32(t, 48),
-            entries: entries.take(count).map(FooterEntry::decode).collect(),
+            entries: entries.iter().map(FooterEntry::decode).collect(),
         })
     }
 }

@@ -21,7 +21,7 @@ mod wire;
 pub use bins::{Bins, BodyWriter, Items, Malformed, ValueRef};
 pub use block::{
     BLOCK_HEADER_BYTES, BlockHeader, BlockKind, FOOTER_ENTRY_BYTES, Footer, FooterEntry, LINKS,
-    Link, LinkState, TRAILER_BYTES, block_header_region, footer_bytes,
+    Link, LinkState, STREAMS, TRAILER_BYTES, block_header_region, footer_bytes,
 };
 pub use header::{
     CheckpointRef, DeviceHeader, FORMAT_VERSION, HeaderSlot, Truncation, header_slot_bytes,

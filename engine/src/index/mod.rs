@@ -113,16 +113,20 @@ impl Index {
     }
 
     /// Makes room for `records` records, so that a cold start does not grow step by step. Only partitions that have
-    /// never had an entry get it.
-    pub fn reserve(&self, records: u64) {
+    /// never had an entry get it. As most of the work is the system's, which clears the memory, `threads` share it.
+    pub fn reserve(&self, records: u64, threads: usize) {
         if records < PARTITIONS as u64 {
             // Less than a record for each partition: a page for each would be more than they will ever take.
             return;
         }
         let each = records.div_ceil(PARTITIONS as u64) as usize;
-        for partition in &self.partitions {
-            partition.lock(&self.shared).reserve(each);
-        }
+        std::thread::scope(|scope| {
+            for some in self.partitions.chunks(PARTITIONS.div_ceil(threads.max(1))) {
+                scope.spawn(move || {
+                    some.iter().for_each(|partition| partition.lock(&self.shared).reserve(each));
+                });
+            }
+        });
     }
 
     /// The record's entry.

@@ -393,7 +393,7 @@ fn a_loaded_partition_equals_an_inserted_one() {
             let mut packed: Vec<_> = map.iter().map(|(&tag, entry)| entry.pack(tag)).collect();
             let tombstones = map.values().filter(|entry| entry.tombstone).count() as u64;
             let (plain, reserved, wrong) = (Index::new(), Index::new(), Index::new());
-            reserved.reserve(4096 * count);
+            reserved.reserve(4096 * count, 3);
             for index in [&plain, &reserved] {
                 assert_eq!(index.load_partition(3, &packed), Some(tombstones));
                 check(index, 3);
@@ -450,7 +450,7 @@ fn no_more_than_24_bytes_per_record() {
     drop(index);
     for records in [1_000_000, 1_700_000] {
         let (index, mut random) = (Index::new(), Random(12));
-        index.reserve(records);
+        index.reserve(records, 1);
         for count in 1..=records {
             put(
                 &index,

@@ -66,7 +66,7 @@ fn random_entries(rng: &mut Rng) -> Vec<FooterEntry> {
                 set_hash: key % SETS,
                 offset: 4096 + at as u32 * size.bytes() as u32,
                 size,
-                tombstone: sequence % 5 == 0,
+                tombstone: sequence.is_multiple_of(5),
             }
         })
         .collect()

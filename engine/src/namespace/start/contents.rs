@@ -114,7 +114,7 @@ impl Starting<'_> {
             threads,
             progress: &*self.options.progress,
             // Every record takes a header at least, so that no more than this can be there, whatever a header says.
-            expect: &|records| self.index.reserve(records.min(self.capacity() / 64)),
+            expect: &|records| self.index.reserve(records.min(self.capacity() / 64), threads),
             sink: &|block, entries| rebuild.take(block, entries),
             finish: &|| rebuild.finish(),
             started: self.started,

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Footer reads in flight, for each thread.
-const TAILS_IN_FLIGHT: usize = 16;
+const TAILS_IN_FLIGHT: usize = 32;
 
 impl Recovery<'_> {
     /// Reads the blocks in `data` from number `next` on, which all threads share, and hands over what is in them.

@@ -31,10 +31,12 @@ impl Recovery<'_> {
     ) -> IoResult<()> {
         let mut window: VecDeque<(u32, Completion<AlignedBuf>)> = VecDeque::new();
         let mut guess = (self.shared.block_size / 16).max(4096) as usize;
+        // One read alone tells how long footers are here: many reads of a wrong guess would be a good part of what a start reads.
+        let mut in_flight = 1;
         loop {
             if let Some(&block) = data.get(next.fetch_add(1, SeqCst)) {
                 window.push_back((block, self.read_tail(block, guess)));
-                if window.len() < TAILS_IN_FLIGHT {
+                if window.len() < in_flight {
                     continue;
                 }
             }
@@ -49,6 +51,7 @@ impl Recovery<'_> {
             };
             // Footers of neighbours are alike: the next guess is a little more than the last need.
             guess = used.unwrap_or(guess).next_multiple_of(4096);
+            in_flight = TAILS_IN_FLIGHT;
             self.step("reading records", data.len() as u64);
         }
         (self.finish)();

@@ -23,7 +23,7 @@ fn main() {
     drop(grown);
     let index = Index::new();
     let start = Instant::now();
-    index.reserve(records);
+    index.reserve(records, 1);
     println!("reserve: {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
     let inserted = timed(1, |_| insert(&index, 0..records));
     println!("insert with reserve: {:.0} ns", inserted / records as f64);
@@ -92,7 +92,8 @@ fn reload(index: &Index) {
         let start = Instant::now();
         assert!(index.page(partition, None, 1 << 30, &mut out));
         paged += start.elapsed().as_secs_f64() * 1e9;
-        loaded += timed(1, |_| copy.load_partition(partition, &mut out.iter().copied(), out.len()));
+        let packed: Vec<_> = out.iter().map(|(tag, entry)| entry.pack(*tag)).collect();
+        loaded += timed(1, |_| assert!(copy.load_partition(partition, &packed).is_some()));
     }
     assert_eq!(copy.len(), index.len());
     let each = copy.len() as f64;

@@ -8,23 +8,28 @@ pub(super) fn checksum(bytes: &[u8], seed: u64) -> u64 {
 }
 
 /// Reads the `N` bytes at `at`. The caller has checked the length of `bytes`.
+#[inline]
 pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes[at..at + N].try_into().expect("a slice of N bytes")
 }
 
+#[inline]
 pub(super) fn get_u16(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(array(bytes, at))
 }
 
+#[inline]
 pub(super) fn get_u32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(array(bytes, at))
 }
 
+#[inline]
 pub(super) fn get_u64(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array(bytes, at))
 }
 
 /// A number of `N` bytes, at most 8.
+#[inline]
 pub(super) fn get_uint<const N: usize>(bytes: &[u8], at: usize) -> u64 {
     let mut wide = [0; 8];
     wide[..N].copy_from_slice(&bytes[at..at + N]);

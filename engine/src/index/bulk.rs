@@ -5,7 +5,7 @@
 
 use super::change::{Change, Locked};
 use super::directory::MAX_DEPTH;
-use super::entry::Entry;
+use super::entry::{ENTRY_BYTES, Entry};
 use super::page::Item;
 use super::scratch::with_scratch;
 use super::segment::{MAX_PAGES, Place, fewest_pages_for, pages_expecting, room_of};
@@ -65,15 +65,20 @@ impl Locked<'_> {
         })
     }
 
-    /// Takes `entries`, in ascending order, into an empty partition; others are inserted one by one.
-    pub fn load(&mut self, entries: &mut dyn Iterator<Item = (u64, Entry)>, count: usize) {
+    /// Takes packed entries into a partition that has none. Returns how many are tombstones; `None`, and takes nothing, when they do
+    /// not ascend or one of them is no entry.
+    pub fn load(&mut self, packed: &[[u8; ENTRY_BYTES]]) -> Option<u64> {
         with_scratch(|items| {
-            items.reserve(count.min(1 << 20));
-            items.extend(entries.map(|(tag, entry)| Item::new(tag, entry)));
-            let plain = self.partition.segment(0).is_none()
-                && items.first().is_none_or(|item| item.tag != 0)
-                && items.is_sorted_by(|left, right| left.tag < right.tag);
-            if plain {
+            items.extend(packed.iter().map(Item::unpack));
+            let sound = items.is_sorted_by(|left, right| left.tag < right.tag)
+                && items.iter().all(|item| item.entry().is_some());
+            if !sound {
+                return None;
+            }
+            let entries = items.iter().filter_map(Item::entry);
+            let tombstones = entries.filter(|entry| entry.tombstone).count() as u64;
+            let plain = items.first().is_none_or(|item| item.tag != 0);
+            if plain && self.partition.segment(0).is_none() {
                 self.count(items.len() as i32);
                 self.change(|locked| locked.build(items, 0, 0));
             } else {
@@ -82,7 +87,8 @@ impl Locked<'_> {
                     self.update(item.tag, |_| (change, ()));
                 }
             }
-        });
+            Some(tombstones)
+        })
     }
 
     /// Makes the segments for `items`, which share the top `depth` bits of `tag`.

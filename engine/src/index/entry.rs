@@ -96,35 +96,53 @@ impl Entry {
     /// Packs the entry under its record's tag.
     pub fn pack(&self, tag: u64) -> [u8; ENTRY_BYTES] {
         let mut bytes = [0; ENTRY_BYTES];
-        bytes[0..8].copy_from_slice(&tag.to_le_bytes());
-        bytes[8..13].copy_from_slice(&self.location.units().to_le_bytes()[..5]);
-        bytes[13] = self.size.0;
-        bytes[14..16].copy_from_slice(&self.generation.to_le_bytes());
-        let word = self.expiry.0 | u32::from(self.older) << 30 | u32::from(self.tombstone) << 31;
-        bytes[16..20].copy_from_slice(&word.to_le_bytes());
+        bytes[..8].copy_from_slice(&tag.to_le_bytes());
+        for (to, word) in bytes[8..].as_chunks_mut::<4>().0.iter_mut().zip(self.to_words()) {
+            *to = word.to_le_bytes();
+        }
         bytes
     }
 
     /// The tag and the entry in packed bytes; `None` for an empty slot.
     pub fn unpack(bytes: &[u8; ENTRY_BYTES]) -> Option<(u64, Self)> {
-        let mut units = [0; 8];
-        units[..5].copy_from_slice(&bytes[8..13]);
-        let units = u64::from_le_bytes(units);
-        if units == 0 {
-            return None;
-        }
-        let tag = u64::from_le_bytes(bytes[0..8].try_into().expect("eight bytes"));
-        let word = u32::from_le_bytes(bytes[16..20].try_into().expect("four bytes"));
-        let entry = Self {
-            location: Location::from_units(units),
-            size: SizeClass(bytes[13]),
-            generation: u16::from_le_bytes([bytes[14], bytes[15]]),
-            expiry: CoarseExpiry(word & EXPIRY_MASK),
-            tombstone: word >> 31 == 1,
-            older: word >> 30 & 1 == 1,
-        };
-        Some((tag, entry))
+        let (tag, words) = split(bytes);
+        Self::from_words(words).map(|entry| (tag, entry))
     }
+
+    /// Bytes 8 to 20 of the packed entry, as three little-endian words.
+    #[inline]
+    pub(super) fn to_words(self) -> [u32; 3] {
+        let units = self.location.units();
+        [
+            units as u32,
+            (units >> 32) as u32 & 0xff
+                | u32::from(self.size.0) << 8
+                | u32::from(self.generation) << 16,
+            self.expiry.0 | u32::from(self.older) << 30 | u32::from(self.tombstone) << 31,
+        ]
+    }
+
+    /// What [`Self::to_words`] gave; `None` for an empty slot.
+    #[inline]
+    pub(super) fn from_words([low, middle, high]: [u32; 3]) -> Option<Self> {
+        let units = u64::from(low) | u64::from(middle & 0xff) << 32;
+        (units != 0).then(|| Self {
+            location: Location::from_units(units),
+            size: SizeClass((middle >> 8) as u8),
+            generation: (middle >> 16) as u16,
+            expiry: CoarseExpiry(high & EXPIRY_MASK),
+            tombstone: high >> 31 == 1,
+            older: high >> 30 & 1 == 1,
+        })
+    }
+}
+
+/// The tag and the other words of a packed entry.
+#[inline]
+pub(super) fn split(bytes: &[u8; ENTRY_BYTES]) -> (u64, [u32; 3]) {
+    let word =
+        |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    (u64::from(word(0)) | u64::from(word(4)) << 32, [word(8), word(12), word(16)])
 }
 
 #[cfg(test)]

@@ -42,6 +42,9 @@ use change::Change;
 use page_pool::PagePool;
 use partition::{Partition, Shared};
 
+/// How many records ahead memory is asked for in a row of changes: enough to hide a cache miss behind the work on the others.
+const PREFETCH_AHEAD: usize = 8;
+
 /// The index of one namespace.
 pub struct Index {
     partitions: Box<[Partition]>,
@@ -110,16 +113,20 @@ impl Index {
     }
 
     /// Makes room for `records` records, so that a cold start does not grow step by step. Only partitions that have
-    /// never had an entry get it.
-    pub fn reserve(&self, records: u64) {
+    /// never had an entry get it. As most of the work is the system's, which clears the memory, `threads` share it.
+    pub fn reserve(&self, records: u64, threads: usize) {
         if records < PARTITIONS as u64 {
             // Less than a record for each partition: a page for each would be more than they will ever take.
             return;
         }
         let each = records.div_ceil(PARTITIONS as u64) as usize;
-        for partition in &self.partitions {
-            partition.lock(&self.shared).reserve(each);
-        }
+        std::thread::scope(|scope| {
+            for some in self.partitions.chunks(PARTITIONS.div_ceil(threads.max(1))) {
+                scope.spawn(move || {
+                    some.iter().for_each(|partition| partition.lock(&self.shared).reserve(each));
+                });
+            }
+        });
     }
 
     /// The record's entry.
@@ -142,6 +149,29 @@ impl Index {
             let result = f(&mut slot);
             (slot.into_change(), result)
         })
+    }
+
+    /// Calls `f` for each of `items` with the slot of its record, as [`Self::with_slot`] does. The records are of one partition, which is locked
+    /// throughout; with ascending tags its memory is gone through from front to back.
+    pub fn with_slots<T>(
+        &self,
+        partition: u16,
+        items: &[T],
+        tag: impl Fn(&T) -> u64,
+        mut f: impl FnMut(&T, &mut Slot<'_>),
+    ) {
+        let partition = &self.partitions[usize::from(partition)];
+        let mut locked = partition.lock(&self.shared);
+        for (at, item) in items.iter().enumerate() {
+            if let Some(ahead) = items.get(at + PREFETCH_AHEAD) {
+                partition.prefetch(&self.shared, tag(ahead));
+            }
+            locked.update(tag(item), |current| {
+                let mut slot = Slot { current, changed: false, lock: PhantomData };
+                f(item, &mut slot);
+                (slot.into_change(), ())
+            });
+        }
     }
 
     /// Appends to `out` up to `limit` entries of `partition` with a tag above `after` (`None`: from the start), in tag
@@ -188,15 +218,10 @@ impl Index {
         }
     }
 
-    /// Takes about `count` entries in ascending order of their tags into a partition that has none: fast, without probing.
-    /// Entries that do not ascend, or that come to a partition that has some, are inserted one by one.
-    pub fn load_partition(
-        &self,
-        partition: u16,
-        entries: &mut dyn Iterator<Item = (u64, Entry)>,
-        count: usize,
-    ) {
-        self.partitions[usize::from(partition)].lock(&self.shared).load(entries, count);
+    /// Takes packed entries in ascending order of their tags into a partition: into one that has none, fast and without probing. Returns
+    /// how many of them are tombstones; `None`, and takes nothing, when they do not ascend or one of them is no entry.
+    pub fn load_partition(&self, partition: u16, packed: &[[u8; ENTRY_BYTES]]) -> Option<u64> {
+        self.partitions[usize::from(partition)].lock(&self.shared).load(packed)
     }
 
     /// How many entries there are.

@@ -9,7 +9,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::entry::{ENTRY_BYTES, Entry};
+use super::entry::{ENTRY_BYTES, Entry, split};
 
 /// Slots of one page.
 pub const PAGE_SLOTS: u32 = 32;
@@ -36,22 +36,23 @@ impl Item {
     ///
     /// # Panics
     /// When its location is 0, where a device has its header: such an entry could not be told from an empty one.
+    #[inline]
     pub fn new(tag: u64, entry: Entry) -> Self {
         assert!(entry.location.units() != 0, "an entry cannot be at location 0");
-        let bytes = entry.pack(tag);
-        let word = |at: usize| {
-            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-        };
-        Self { tag, body: [word(8), word(12), word(16)] }
+        Self { tag, body: entry.to_words() }
+    }
+
+    /// What [`Entry::pack`] gave.
+    #[inline]
+    pub fn unpack(packed: &[u8; ENTRY_BYTES]) -> Self {
+        let (tag, body) = split(packed);
+        Self { tag, body }
     }
 
     /// Unpacks the entry. `None` only for nonsense that a racing read has seen.
+    #[inline]
     pub fn entry(&self) -> Option<Entry> {
-        let mut bytes = [0; ENTRY_BYTES];
-        for (to, word) in bytes[8..].chunks_exact_mut(4).zip(self.body) {
-            to.copy_from_slice(&word.to_le_bytes());
-        }
-        Entry::unpack(&bytes).map(|(_, entry)| entry)
+        Entry::from_words(self.body)
     }
 }
 
@@ -71,7 +72,12 @@ impl Page {
     /// What `slot` (its low bits) holds.
     #[inline]
     pub fn item(&self, slot: u32) -> Item {
-        let body = self.body(slot).each_ref().map(|word| word.load(Ordering::Relaxed));
+        let [low, middle, high] = self.body(slot);
+        let body = [
+            low.load(Ordering::Relaxed),
+            middle.load(Ordering::Relaxed),
+            high.load(Ordering::Relaxed),
+        ];
         Item { tag: self.tag(slot).load(Ordering::Relaxed), body }
     }
 

@@ -286,7 +286,9 @@ impl<'a> View<'a> {
 
     /// Writes all slots: each item at its home or right behind its forerunner, but early enough to leave room for the rest.
     fn spread(&self, items: &[Item]) {
-        let (mut rest, mut slot) = (items.iter().peekable(), 0);
+        let home_of = |at: usize| items.get(at).map_or(u32::MAX, |item| self.home(item.tag));
+        let (mut next, mut home, mut slot) = (0, home_of(0), 0);
+        // The next item can wait until here; behind the last one, that is the end.
         let mut latest = self.slots - items.len() as u32;
         for number in 0..self.slots / PAGE_SLOTS {
             if (number + FETCH_AHEAD) * PAGE_SLOTS < self.slots {
@@ -294,17 +296,18 @@ impl<'a> View<'a> {
             }
             let page = self.page(slot);
             for _ in 0..PAGE_SLOTS {
-                match rest.next_if(|item| slot >= self.home(item.tag) || slot >= latest) {
-                    Some(item) => {
-                        page.set(slot, *item);
-                        latest += 1;
-                    }
-                    None => page.tag(slot).store(0, Ordering::Relaxed),
+                if slot >= home || slot >= latest {
+                    page.set(slot, items[next]);
+                    next += 1;
+                    home = home_of(next);
+                    latest += 1;
+                } else {
+                    page.tag(slot).store(0, Ordering::Relaxed);
                 }
                 slot += 1;
             }
         }
-        debug_assert!(rest.next().is_none());
+        debug_assert_eq!(next, items.len());
     }
 
     /// Asserts the invariants of the module's head; returns the number of entries.

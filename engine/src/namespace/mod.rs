@@ -27,6 +27,7 @@ mod outcome;
 mod read;
 mod rebuild;
 mod record;
+mod reload;
 mod scan;
 mod sets;
 mod start;

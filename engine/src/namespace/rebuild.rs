@@ -1,251 +1,281 @@
 //! Rebuilding the index from what a recovery finds: for each record the highest version wins.
 //!
-//! The index keeps no versions, so two versions of a record are told apart by the ranges of the blocks they lie in, by the
-//! footer at hand when both lie in one block, and, where ranges overlap, by reading the other record's header. The last is rare: blocks are
-//! taken in the order of their birth.
+//! Records are gathered in batches and brought into the index in the order of their digests: a partition's memory is gone through from front
+//! to back, once for each batch, so that records do not wait for memory one by one. Each thread of the recovery fills a batch of its own.
+//!
+//! Every record counts as live, in its block and in its set, when it is gathered; whichever version loses is counted out then. The
+//! index keeps no versions, so two versions of a record are told apart by the ranges of the blocks they lie in, and by what
+//! the batch knows. Where ranges overlap, the other version is asked for on the device, for many records at once (`doubts`).
 
-use std::collections::HashMap;
+mod doubts;
+mod sets;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Ordering::{self, Equal, Greater, Less};
 
 use parking_lot::Mutex;
 
-use super::sets::{Sets, is_cut};
+use self::{doubts::Doubt, sets::FoundCounts};
+use super::sets::is_cut;
 use crate::{
-    device::{AlignedBuf, reactor},
-    format::{FooterEntry, PlaceSeed, RECORD_HEADER_BYTES, RecordView, Truncation},
-    index::{CoarseExpiry, Entry, Index},
+    format::{FooterEntry, Truncation},
+    index::{CoarseExpiry, Entry, Index, Slot},
     model::{Location, Version},
-    storage::{Shared, recover::Tally, survey},
+    storage::{Shared, recover::Tally},
 };
 
-/// How many records ahead the index is asked for: enough to hide a cache miss behind the work on the others.
-const PREFETCH_AHEAD: usize = 8;
+/// Records of all batches together, where that leaves [`BATCH_MIN`] for each: about 80 MB.
+const BATCHES_TOTAL: usize = 1 << 20;
+/// Records of one batch at least: enough for several in each partition.
+const BATCH_MIN: usize = 1 << 14;
 
 /// Takes in records while a namespace starts cold.
 pub(super) struct Rebuild<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) index: &'a Index,
-    pub(super) truncations: &'a [Truncation],
-    pub(super) tally: &'a Tally,
-    pub(super) found: Mutex<FoundCounts>,
+    shared: &'a Shared,
+    index: &'a Index,
+    truncations: &'a [Truncation],
+    tally: &'a Tally,
+    batch_len: usize,
+    /// Batches that no thread is filling just now.
+    batches: Mutex<Vec<Batch>>,
+    doubts: Mutex<Vec<Doubt>>,
+    found: Mutex<FoundCounts>,
 }
 
-/// Records by set, and tombstones.
+/// A record as a footer tells of it, made ready for the index.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    version: Version,
+    entry: Entry,
+    set_hash: u64,
+    tag: u64,
+    partition: u16,
+}
+
+/// Records on their way to the index, and the order in which they go.
 #[derive(Debug, Default)]
-pub(super) struct FoundCounts {
-    pub(super) tombstones: i64,
-    /// By the hash of the set's name.
-    sets: HashMap<u64, FoundSet>,
+struct Batch {
+    found: Vec<Found>,
+    /// Partition, tag and the record's number in `found`, in one number that sorts by them.
+    order: Vec<u128>,
 }
 
-/// What is known of a set before its name is.
-#[derive(Debug, Default)]
-struct FoundSet {
-    /// Live records.
-    records: i64,
-    /// The newest record or tombstone of the set: never superseded, so it is surely there and tells the name.
-    newest: (Version, Option<Location>),
-}
-
-/// How a record met compares to what the index has.
+/// How a record compares to what the index has.
 enum Meeting {
-    First,
-    Newer(Entry),
-    Older,
+    Won(Option<Entry>),
+    Lost,
     /// The version of the record at this location must be known first.
-    Unknown(Location),
+    InDoubt(Location),
 }
 
-impl Rebuild<'_> {
-    /// Takes in the records of one block.
+impl Batch {
+    fn push(&mut self, found: Found) {
+        let number = self.found.len() as u128;
+        let key = u128::from(found.partition) << 96 | u128::from(found.tag) << 32 | number;
+        self.order.push(key);
+        self.found.push(found);
+    }
+
+    fn clear(&mut self) {
+        self.found.clear();
+        self.order.clear();
+    }
+}
+
+impl<'a> Rebuild<'a> {
+    /// For a recovery of so many threads.
+    pub(super) fn new(
+        shared: &'a Shared,
+        index: &'a Index,
+        truncations: &'a [Truncation],
+        tally: &'a Tally,
+        threads: usize,
+    ) -> Self {
+        Self {
+            shared,
+            index,
+            truncations,
+            tally,
+            batch_len: (BATCHES_TOTAL / threads.max(1)).max(BATCH_MIN),
+            batches: Mutex::default(),
+            doubts: Mutex::default(),
+            found: Mutex::default(),
+        }
+    }
+
+    /// Takes in the records of one block, all of which the block's state counts as live.
     pub(super) fn take(&self, block: u32, footer: &[FooterEntry]) {
+        let mut batch = self.batches.lock().pop().unwrap_or_default();
         let mut counts = FoundCounts::default();
-        for (at, record) in footer.iter().enumerate() {
-            if let Some(ahead) = footer.get(at + PREFETCH_AHEAD) {
-                self.index.prefetch(ahead.digest);
-            }
-            let state = self.shared.blocks.get(block);
-            if is_cut(self.truncations, record) {
-                state.add_dead(record.size, record.tombstone, record.version);
-                continue;
-            }
-            let mut known = None;
-            loop {
-                match self.meet(block, footer, record, known) {
-                    Meeting::First => counts.change(record, self.place(block, record), None),
-                    Meeting::Newer(old) => {
-                        counts.change(record, self.place(block, record), Some(old.tombstone));
-                        self.kill(&old);
-                    }
-                    Meeting::Older => state.add_dead(record.size, record.tombstone, record.version),
-                    Meeting::Unknown(location) => {
-                        known = Some((location, self.read_version(location)));
+        for of_set in footer.chunk_by(|left, right| left.set_hash == right.set_hash) {
+            counts.of_set(of_set[0].set_hash, |set| {
+                for record in of_set {
+                    let location = self.shared.blocks.location(block, record.offset);
+                    if is_cut(self.truncations, record) {
+                        let at = record.version.sequence;
+                        self.shared.kill(location, record.size, record.tombstone, at, None);
                         continue;
                     }
+                    set.count_in(record.tombstone, record.version, location);
+                    batch.push(Found::new(record, location));
                 }
-                break;
-            }
+            });
         }
         self.found.lock().add(counts);
-    }
-
-    /// Counts a version out that was found before a newer one. Which version killed it is not known: one above its block's floor.
-    fn kill(&self, old: &Entry) {
-        let Some((block, _)) = self.shared.blocks.locate(old.location) else { return };
-        let at = self.shared.blocks.get(block).version_range().0.sequence;
-        self.shared.kill(old.location, old.size, old.tombstone, at, None);
-    }
-
-    fn place(&self, block: u32, record: &FooterEntry) -> Location {
-        self.shared.blocks.location(block, record.offset)
-    }
-
-    fn meet(
-        &self,
-        block: u32,
-        footer: &[FooterEntry],
-        record: &FooterEntry,
-        known: Option<(Location, Version)>,
-    ) -> Meeting {
-        let mut new = Entry {
-            location: self.place(block, record),
-            size: record.size,
-            generation: record.generation,
-            expiry: CoarseExpiry::new(record.void_time),
-            tombstone: record.tombstone,
-            older: false,
-        };
-        self.index.with_slot(record.digest, |slot| {
-            let Some(mut old) = slot.get() else {
-                slot.set(new);
-                self.shared.blocks.get(block).add(record.size, record.tombstone);
-                return Meeting::First;
-            };
-            let order = match known {
-                Some((location, version)) if location == old.location => {
-                    Some(record.version.cmp(&version))
-                }
-                _ => self.compare(block, footer, record, old.location),
-            };
-            match order {
-                None => Meeting::Unknown(old.location),
-                Some(std::cmp::Ordering::Greater) => {
-                    new.older = true;
-                    slot.set(new);
-                    self.shared.blocks.get(block).add(record.size, record.tombstone);
-                    Meeting::Newer(old)
-                }
-                Some(_) => {
-                    old.older = true;
-                    slot.set(old);
-                    Meeting::Older
-                }
-            }
-        })
-    }
-
-    /// How the record's version compares to that of the record at `other`, as far as RAM can tell.
-    fn compare(
-        &self,
-        block: u32,
-        footer: &[FooterEntry],
-        record: &FooterEntry,
-        other: Location,
-    ) -> Option<std::cmp::Ordering> {
-        use std::cmp::Ordering::{Greater, Less};
-        let (other_block, offset) = self.shared.blocks.locate(other)?;
-        if other_block == block {
-            let at = footer.binary_search_by_key(&offset, |entry| entry.offset).ok()?;
-            return Some(record.version.cmp(&footer[at].version));
+        if batch.found.len() >= self.batch_len {
+            self.merge(&mut batch);
         }
+        self.batches.lock().push(batch);
+    }
+
+    /// Brings everything that is still gathered into the index. Each thread calls it at its end; when all have returned, nothing is left.
+    pub(super) fn finish(&self) {
+        loop {
+            let batch = self.batches.lock().pop();
+            if let Some(mut batch) = batch {
+                self.merge(&mut batch);
+                continue;
+            }
+            let doubts = std::mem::take(&mut *self.doubts.lock());
+            if doubts.is_empty() {
+                return;
+            }
+            self.settle(doubts);
+        }
+    }
+
+    /// Brings a batch into the index and empties it.
+    fn merge(&self, batch: &mut Batch) {
+        batch.order.sort_unstable();
+        let (mut counts, mut doubts) = (FoundCounts::default(), Vec::new());
+        let mut together: Vec<Found> = Vec::new();
+        for partition in batch.order.chunk_by(|left, right| left >> 96 == right >> 96) {
+            together.clear();
+            together.extend(partition.iter().map(|&key| batch.found[key as u32 as usize]));
+            self.merge_partition(&together, &mut counts, &mut doubts);
+        }
+        batch.clear();
+        self.found.lock().add(counts);
+        self.add_doubts(doubts);
+    }
+
+    /// Brings records of one partition, by ascending tag, into the index.
+    fn merge_partition(
+        &self,
+        records: &[Found],
+        counts: &mut FoundCounts,
+        doubts: &mut Vec<Doubt>,
+    ) {
+        // What the index got last: for a record that comes twice in a batch, it tells the version of the one before.
+        let mut last = (Location::from_units(0), Version::ZERO);
+        self.index.with_slots(
+            records[0].partition,
+            records,
+            |found| found.tag,
+            |found, slot| match self.meet(found, slot, last) {
+                Meeting::InDoubt(other) => doubts.push(Doubt { found: *found, other }),
+                meeting => {
+                    if let Meeting::Won(_) = meeting {
+                        last = (found.entry.location, found.version);
+                    }
+                    self.count_out(found, meeting, counts);
+                }
+            },
+        );
+    }
+
+    /// Brings one record into the index whose rival at `known.0` has version `known.1`.
+    fn merge_known(
+        &self,
+        found: &Found,
+        known: (Location, Version),
+        counts: &mut FoundCounts,
+        doubts: &mut Vec<Doubt>,
+    ) {
+        self.index.with_slots(
+            found.partition,
+            std::slice::from_ref(found),
+            |f| f.tag,
+            |found, slot| match self.meet(found, slot, known) {
+                Meeting::InDoubt(other) => doubts.push(Doubt { found: *found, other }),
+                meeting => self.count_out(found, meeting, counts),
+            },
+        );
+    }
+
+    /// Puts the record into its slot if it is the newest. `known` is the version of the record at a location.
+    fn meet(&self, found: &Found, slot: &mut Slot<'_>, known: (Location, Version)) -> Meeting {
+        let Some(old) = slot.get() else {
+            slot.set(found.entry);
+            return Meeting::Won(None);
+        };
+        let order = match known {
+            (location, version) if location == old.location => Some(found.version.cmp(&version)),
+            _ => self.compare(found, old.location),
+        };
+        match order {
+            None => Meeting::InDoubt(old.location),
+            Some(Greater) => {
+                slot.set(Entry { older: true, ..found.entry });
+                Meeting::Won(Some(old))
+            }
+            // The same version twice was moved from one place to the other.
+            Some(Equal) => Meeting::Lost,
+            Some(Less) => {
+                slot.set(Entry { older: true, ..old });
+                Meeting::Lost
+            }
+        }
+    }
+
+    /// Counts the version that lost out: it is dead.
+    fn count_out(&self, found: &Found, meeting: Meeting, counts: &mut FoundCounts) {
+        // What killed it is above this version.
+        let (dead, at) = match meeting {
+            Meeting::Won(Some(old)) => (old, self.floor(old.location)),
+            Meeting::Lost => (found.entry, found.version.sequence),
+            Meeting::Won(None) | Meeting::InDoubt(_) => return,
+        };
+        self.shared.kill(dead.location, dead.size, dead.tombstone, at, None);
+        counts.of_set(found.set_hash, |set| set.count_out(dead.tombstone));
+    }
+
+    /// No version in the block of this location is lower.
+    fn floor(&self, location: Location) -> u64 {
+        let block = self.shared.blocks.locate(location);
+        block.map_or(0, |(block, _)| self.shared.blocks.get(block).version_range().0.sequence)
+    }
+
+    /// How the record's version compares to that of the record at `other`, as far as the blocks' ranges tell.
+    fn compare(&self, found: &Found, other: Location) -> Option<Ordering> {
+        let (other_block, _) = self.shared.blocks.locate(other)?;
         let (floor, max) = self.shared.blocks.get(other_block).version_range();
-        match record.version {
+        match found.version {
             version if version > max => Some(Greater),
             // The floor may be the birth of the block, that is the version before its first.
             version if version <= floor => Some(Less),
             _ => None,
         }
     }
-
-    /// Reads the version of the record at `location`; the footer has it too. One that nothing tells counts as the newest: a damaged
-    /// record must not give way to what it may have replaced.
-    fn read_version(&self, location: Location) -> Version {
-        let header = self.read_header(location, |record| Some(record.version()));
-        header.or_else(|| self.footer_version(location)).unwrap_or(Version::MAX)
-    }
-
-    fn footer_version(&self, location: Location) -> Option<Version> {
-        let (block, offset) = self.shared.blocks.locate(location)?;
-        let (entries, _) = reactor::block_on(survey::entries(self.shared, block)).ok()?;
-        let at = entries.binary_search_by_key(&offset, |entry| entry.offset).ok()?;
-        Some(entries[at].version)
-    }
-
-    fn read_header<T>(
-        &self,
-        location: Location,
-        take: impl FnOnce(&RecordView<'_>) -> Option<T> + Copy,
-    ) -> Option<T>
-    where
-        T: Sized,
-    {
-        let (block, offset) = self.shared.blocks.locate(location)?;
-        let store = self.shared.store_of(block);
-        let seed = PlaceSeed::new(store.seed, self.shared.blocks.get(block).sequence());
-        // How long the record is, its size class tells, in the header's first sector.
-        let mut len = RECORD_HEADER_BYTES as u32;
-        loop {
-            let first = offset / store.sector * store.sector;
-            let padded = (offset + len).next_multiple_of(store.sector) - first;
-            let base = u64::from(block - store.first_block) * self.shared.block_size;
-            let read = store.device.read(
-                AlignedBuf::new(padded as usize),
-                padded as usize,
-                base + u64::from(first),
-            );
-            let bytes = reactor::block_on(read).ok()?;
-            let record = &bytes[(offset - first) as usize..padded as usize];
-            let size = crate::model::SizeClass(record[13]).bytes() as u32;
-            if size > len && u64::from(offset + size) <= self.shared.block_size {
-                len = size;
-                continue;
-            }
-            return RecordView::parse(record, seed, u64::from(offset)).ok().and_then(|r| take(&r));
-        }
-    }
-
-    /// Gives the sets their names and counts.
-    pub(super) fn name_sets(&self, sets: &Sets) {
-        let found = self.found.lock();
-        for (hash, set) in &found.sets {
-            let records = set.records;
-            let name = set.newest.1.and_then(|newest| {
-                self.read_header(newest, |record| record.set().map(str::to_owned))
-            });
-            match name {
-                Some(name) => sets.restore(&name, *hash, records),
-                None => self.tally.damage(format!(
-                    "a record that names a set of {records} records cannot be read; the set is listed when it is next written"
-                )),
-            }
-        }
-    }
 }
 
-impl FoundCounts {
-    /// Counts a version in; `replaced` says whether the one it took the place of was a tombstone.
-    fn change(&mut self, record: &FooterEntry, place: Location, replaced: Option<bool>) {
-        let set = self.sets.entry(record.set_hash).or_default();
-        set.records += i64::from(!record.tombstone) - i64::from(replaced == Some(false));
-        set.newest = set.newest.max((record.version, Some(place)));
-        self.tombstones += i64::from(record.tombstone) - i64::from(replaced == Some(true));
-    }
-
-    fn add(&mut self, other: Self) {
-        self.tombstones += other.tombstones;
-        for (hash, found) in other.sets {
-            let set = self.sets.entry(hash).or_default();
-            set.records += found.records;
-            set.newest = set.newest.max(found.newest);
+impl Found {
+    fn new(record: &FooterEntry, location: Location) -> Self {
+        let entry = Entry {
+            location,
+            size: record.size,
+            generation: record.generation,
+            expiry: CoarseExpiry::new(record.void_time),
+            tombstone: record.tombstone,
+            older: false,
+        };
+        Self {
+            version: record.version,
+            entry,
+            set_hash: record.set_hash,
+            tag: record.digest.tag(),
+            partition: record.digest.partition(),
         }
     }
 }

@@ -1,4 +1,6 @@
-//! How a namespace comes up: devices, then the index, warm or cold, then its threads.
+//! How a namespace comes up: its devices, then what it held (`contents`), then its threads; and how these end.
+
+mod contents;
 
 use std::{
     sync::{
@@ -11,25 +13,23 @@ use std::{
 
 use parking_lot::Mutex;
 
+use self::contents::Starting;
 use super::{
-    Counters, DeviceConfig, Driven, Namespace, NamespaceConfig, Progress, StartKind, StartReport,
-    checkpoint,
+    Counters, DeviceConfig, Driven, Namespace, NamespaceConfig, Progress, StartReport,
     defragment::{self, Defragmenter},
     keeper,
-    rebuild::Rebuild,
     sets::{Sets, add_cut},
 };
 use crate::{
-    device::{Device, FileDevice, IoEngine, OpenMode, reactor},
+    device::{Device, FileDevice, IoEngine, OpenMode},
     error::OpenError,
-    format::{LINKS, Truncation},
+    format::Truncation,
     index::Index,
     storage::{
         Shared, Sizes,
-        blocks::BlockState,
         flusher::{self, Flusher},
         open::{Candidate, DeviceSet, Identity, Member, open_set},
-        recover::{Recovery, Tally},
+        recover::Tally,
         store::Store,
     },
     time::{Clock, SystemClock},
@@ -262,7 +262,12 @@ fn truncations(members: &[Member]) -> Vec<Truncation> {
     all
 }
 
-fn build_shared(config: &NamespaceConfig, options: &OpenOptions, set: &DeviceSet) -> Shared {
+/// The devices' storage, as empty as if they were new.
+pub(super) fn build_shared(
+    config: &NamespaceConfig,
+    options: &OpenOptions,
+    set: &DeviceSet,
+) -> Shared {
     let mut stores: Vec<Store> = Vec::new();
     for member in &set.members {
         let first = stores.last().map_or(0, |last| last.first_block + last.block_count);
@@ -280,151 +285,4 @@ fn build_shared(config: &NamespaceConfig, options: &OpenOptions, set: &DeviceSet
         shared.go_on_behind(member.header.version);
     }
     shared
-}
-
-/// A namespace on its way up.
-struct Starting<'a> {
-    options: &'a OpenOptions,
-    set: &'a DeviceSet,
-    shared: Shared,
-    index: Index,
-    sets: Sets,
-    counters: Counters,
-    tally: Tally,
-    truncations: Vec<Truncation>,
-    started: Duration,
-}
-
-impl Starting<'_> {
-    fn run(&mut self) -> Result<StartKind, OpenError> {
-        let kind = if self.set.fresh {
-            StartKind::Fresh
-        } else if self.load_checkpoint()? {
-            StartKind::Warm
-        } else {
-            StartKind::Cold
-        };
-        // From here on the checkpoint is void, and whatever is written belongs to the new incarnation.
-        for (member, store) in self.set.members.iter().zip(&self.shared.stores) {
-            let truncations = &self.truncations;
-            let written = store.superblock.update(&store.device, |header| {
-                header.clean = false;
-                header.checkpoint = None;
-                header.truncations.clone_from(truncations);
-            });
-            written.map_err(|source| OpenError::Io {
-                path: member.path.clone(),
-                doing: "writing the device header",
-                source,
-            })?;
-        }
-        if kind == StartKind::Cold {
-            self.recover()?;
-        }
-        self.settle_blocks();
-        Ok(kind)
-    }
-
-    fn load_checkpoint(&mut self) -> Result<bool, OpenError> {
-        let headers = || self.set.members.iter().map(|member| &member.header);
-        let ids: Option<Vec<u64>> =
-            headers().map(|h| h.checkpoint.filter(|_| h.clean).map(|c| c.id)).collect();
-        let Some(ids) = ids.filter(|ids| ids.windows(2).all(|pair| pair[0] == pair[1])) else {
-            return Ok(false);
-        };
-        let loaded = checkpoint::load(&self.shared, self.set, self.options);
-        match loaded {
-            Ok(loaded) => {
-                self.tally.bytes_read.store(loaded.bytes_read, SeqCst);
-                self.counters.tombstones.add(loaded.tombstones);
-                self.index = loaded.index;
-                self.sets = loaded.sets;
-                Ok(true)
-            }
-            Err(why) => {
-                tracing::warn!(
-                    checkpoint = ids[0],
-                    why,
-                    "the saved index cannot be used; it is rebuilt from the records"
-                );
-                // What was restored of the blocks before the damage was met must not stay.
-                for block in self.shared.blocks.iter().filter(|b| b.state() != BlockState::Reserved)
-                {
-                    block.restore(&Default::default(), BlockState::Free);
-                }
-                Ok(false)
-            }
-        }
-    }
-
-    fn recover(&mut self) -> Result<(), OpenError> {
-        for (member, store) in self.set.members.iter().zip(&self.shared.stores) {
-            // What is read now is served now: it must not be lost in a device's cache afterwards.
-            reactor::block_on(store.device.sync()).map_err(|source| OpenError::Io {
-                path: member.path.clone(),
-                doing: "flushing the device's cache",
-                source,
-            })?;
-        }
-        let rebuild = Rebuild {
-            shared: &self.shared,
-            index: &self.index,
-            truncations: &self.truncations,
-            tally: &self.tally,
-            found: Mutex::default(),
-        };
-        let recovery = Recovery {
-            shared: &self.shared,
-            kind: self.options.io.kind,
-            threads: self.options.threads,
-            progress: &*self.options.progress,
-            // Every record takes a header at least, so that no more than this can be there, whatever a header says.
-            expect: &|records| self.index.reserve(records.min(self.capacity() / 64)),
-            sink: &|block, entries| rebuild.take(block, entries),
-            started: self.started,
-            tally: &self.tally,
-        };
-        recovery.run().map_err(|source| OpenError::Io {
-            path: self.set.members[0].path.clone(),
-            doing: "reading the records",
-            source,
-        })?;
-        rebuild.name_sets(&self.sets);
-        let tombstones = rebuild.found.lock().tombstones.max(0);
-        self.counters.tombstones.add(tombstones as u64);
-        Ok(())
-    }
-
-    fn capacity(&self) -> u64 {
-        let blocks = self.shared.stores.iter().map(|store| u64::from(store.block_count));
-        blocks.sum::<u64>() * self.shared.block_size
-    }
-
-    /// Gives every block the state it serves with: sealed if anything in it is live, free otherwise.
-    fn settle_blocks(&self) {
-        for store in &self.shared.stores {
-            let mut sealed = Vec::new();
-            for number in 1..store.block_count {
-                let block = store.first_block + number;
-                let state = self.shared.blocks.get(block);
-                match state.state() {
-                    BlockState::Reserved | BlockState::Damaged => {}
-                    BlockState::Free => store.add_free(block),
-                    _ if state.in_use() > 0 => {
-                        state.set_state(BlockState::Sealed);
-                        sealed.push((number, state.sequence()));
-                    }
-                    // What supersedes its records was found on the devices, so it is durable.
-                    _ => {
-                        state.set_state(BlockState::Emptied);
-                        store.emptied_by(block, 0);
-                    }
-                }
-            }
-            store.count_in_use(&self.shared);
-            sealed.sort_by_key(|&(_, sequence)| std::cmp::Reverse(sequence));
-            sealed.truncate(LINKS);
-            store.remember_sealed(sealed.into_iter());
-        }
-    }
 }

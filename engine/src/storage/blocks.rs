@@ -277,15 +277,6 @@ impl Block {
         }
     }
 
-    /// Counts a record in that the block holds but that was dead when it was found. Its killer's version is above `version`.
-    pub(crate) fn add_dead(&self, size: SizeClass, tombstone: bool, version: Version) {
-        self.filled.fetch_add(cost(size, tombstone), SeqCst);
-        if !tombstone {
-            self.records.fetch_add(1, SeqCst);
-            self.first_kill.fetch_min(version.sequence, SeqCst);
-        }
-    }
-
     /// Counts a live record out that was killed at version sequence `at`; whether the block has become empty and is sealed.
     pub(crate) fn kill(&self, size: SizeClass, tombstone: bool, at: u64) -> bool {
         if !tombstone {

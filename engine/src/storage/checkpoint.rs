@@ -3,7 +3,7 @@
 //! A checkpoint goes into free blocks, front to back, with several writes in flight; its first block, which lists the others, is written last. It
 //! counts only when the device header names it, and no longer than until the next start.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use super::{Shared, store::Store};
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     },
 };
 
+/// Writes in flight, and for each thread reads.
 const IN_FLIGHT: usize = 8;
 
 /// Why a checkpoint was not written.
@@ -136,53 +137,88 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Reads a device's part of a checkpoint and hands each item to `take`. False when it is damaged or not that one. Adds the bytes read to
-/// `bytes_read`.
-pub(crate) fn read(
-    shared: &Shared,
-    store: &Store,
-    checkpoint: CheckpointRef,
-    bytes_read: &mut u64,
-    mut take: impl FnMut(ItemKind, u32, &[u8]) -> bool,
-) -> IoResult<bool> {
-    let len = shared.block_size as usize;
-    let region = block_header_region(store.sector) as usize;
-    let mut read = |number: u32| {
-        *bytes_read += len as u64;
-        let offset = u64::from(number) * shared.block_size;
-        store.device.read(AlignedBuf::new(len), len, offset)
-    };
-    if checkpoint.first == 0 || checkpoint.first >= store.block_count {
-        return Ok(false);
-    }
-    let first = reactor::block_on(read(checkpoint.first))?;
-    let numbers = match decode_payload(&first[region..], checkpoint.id, 0).as_deref() {
-        Some([(ItemKind::Blocks, _, list)]) => {
-            let number = |raw: &[u8]| u32::from_le_bytes(raw.try_into().expect("four bytes"));
-            list.chunks_exact(4).map(number).collect::<Vec<u32>>()
+/// One device's part of a checkpoint, to be read: its blocks are known.
+pub(crate) struct Part<'a> {
+    shared: &'a Shared,
+    store: &'a Store,
+    id: u64,
+    /// Numbers on the device of the blocks behind the first, in order.
+    numbers: Vec<u32>,
+}
+
+impl<'a> Part<'a> {
+    /// Reads the list of a part's blocks. `None` when it is damaged or not that checkpoint's.
+    pub(crate) fn open(
+        shared: &'a Shared,
+        store: &'a Store,
+        checkpoint: CheckpointRef,
+    ) -> IoResult<Option<Self>> {
+        let mut part = Self { shared, store, id: checkpoint.id, numbers: Vec::new() };
+        if !part.is_block(checkpoint.first) {
+            return Ok(None);
         }
-        _ => return Ok(false),
-    };
-    let sound = numbers.len() + 1 == checkpoint.blocks as usize
-        && numbers.iter().all(|&number| number > 0 && number < store.block_count);
-    if !sound {
-        return Ok(false);
-    }
-    let mut window: VecDeque<Completion<AlignedBuf>> = VecDeque::new();
-    let mut rest = numbers.iter();
-    for ordinal in 1..=numbers.len() {
-        while window.len() < IN_FLIGHT
-            && let Some(&number) = rest.next()
-        {
-            window.push_back(read(number));
-        }
-        let bytes = reactor::block_on(window.pop_front().expect("one for each number"))?;
-        let Some(items) = decode_payload(&bytes[region..], checkpoint.id, ordinal as u32) else {
-            return Ok(false);
+        let first = reactor::block_on(part.read_block(checkpoint.first))?;
+        let items = part.items(&first, 0);
+        let Some([(ItemKind::Blocks, _, list)]) = items.as_deref() else {
+            return Ok(None);
         };
-        if !items.into_iter().all(|(kind, argument, bytes)| take(kind, argument, bytes)) {
-            return Ok(false);
-        }
+        let (numbers, rest) = list.as_chunks::<4>();
+        part.numbers = numbers.iter().map(|raw| u32::from_le_bytes(*raw)).collect();
+        let sound = rest.is_empty()
+            && part.numbers.len() + 1 == checkpoint.blocks as usize
+            && part.numbers.iter().all(|&number| part.is_block(number));
+        Ok(sound.then_some(part))
     }
-    Ok(true)
+
+    /// The device.
+    pub(crate) fn store(&self) -> &'a Store {
+        self.store
+    }
+
+    /// How many blocks there are to read.
+    pub(crate) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Reads blocks `range` of the part, hands their items to `take` in order, and calls `done` after each block. False when one is damaged,
+    /// or `take` says so.
+    pub(crate) fn read(
+        &self,
+        range: Range<usize>,
+        mut take: impl FnMut(ItemKind, u32, &[u8]) -> bool,
+        done: impl Fn(),
+    ) -> IoResult<bool> {
+        let mut window: VecDeque<Completion<AlignedBuf>> = VecDeque::new();
+        let mut rest = self.numbers[range.clone()].iter();
+        for at in range {
+            while window.len() < IN_FLIGHT
+                && let Some(&number) = rest.next()
+            {
+                window.push_back(self.read_block(number));
+            }
+            let bytes = reactor::block_on(window.pop_front().expect("one for each number"))?;
+            // Blocks are numbered from 1: the first one, which lists them, is 0.
+            let Some(items) = self.items(&bytes, at as u32 + 1) else { return Ok(false) };
+            if !items.into_iter().all(|(kind, argument, bytes)| take(kind, argument, bytes)) {
+                return Ok(false);
+            }
+            done();
+        }
+        Ok(true)
+    }
+
+    fn is_block(&self, number: u32) -> bool {
+        number > 0 && number < self.store.block_count
+    }
+
+    fn read_block(&self, number: u32) -> Completion<AlignedBuf> {
+        let len = self.shared.block_size as usize;
+        let offset = u64::from(number) * self.shared.block_size;
+        self.store.device.read(AlignedBuf::new(len), len, offset)
+    }
+
+    fn items<'b>(&self, block: &'b [u8], ordinal: u32) -> Option<Vec<(ItemKind, u32, &'b [u8])>> {
+        let region = block_header_region(self.store.sector) as usize;
+        decode_payload(&block[region..], self.id, ordinal)
+    }
 }

@@ -1,4 +1,4 @@
-//! Counters that many threads add to without sharing a cache line.
+//! What many threads use at once without sharing a cache line: counters, and the numbers by which other things are sharded.
 
 use std::{
     cell::Cell,
@@ -7,7 +7,8 @@ use std::{
 
 use crossbeam::utils::CachePadded;
 
-const SHARDS: usize = 16;
+/// Into how many parts things are split that threads would else fight for; more threads than that share some.
+pub(crate) const SHARDS: usize = 16;
 
 /// A sum that grows; adding touches a cache line of the calling thread's own, mostly.
 #[derive(Debug, Default)]
@@ -28,7 +29,8 @@ impl Counter {
     }
 }
 
-fn shard() -> usize {
+/// The calling thread's number, below [`SHARDS`]. The first threads that ask have different ones.
+pub(crate) fn shard() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local!(static MINE: Cell<usize> = Cell::new(NEXT.fetch_add(1, Relaxed) % SHARDS));
     MINE.with(Cell::get)

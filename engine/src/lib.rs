@@ -24,6 +24,7 @@ pub mod format;
 pub mod index;
 pub mod model;
 pub mod namespace;
+mod prefetch;
 mod storage;
 pub mod time;
 

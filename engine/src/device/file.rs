@@ -8,7 +8,6 @@
 //! use a device; it holds no lock of its own.
 
 use std::{
-    fs::File,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -17,6 +16,7 @@ use std::{
 use super::{
     AlignedBuf, Completer, Completion, Device, Geometry, IoEngine, IoKind, Region,
     open::{self, Opened},
+    open_file::OpenFiles,
     pool, reactor,
     request::{self, Request, Work},
 };
@@ -40,7 +40,7 @@ pub enum OpenMode {
 pub struct FileDevice {
     name: String,
     path: PathBuf,
-    file: Arc<File>,
+    files: OpenFiles,
     geometry: Geometry,
     direct: bool,
     block_device: bool,
@@ -85,7 +85,7 @@ impl FileDevice {
         Ok(Arc::new(FileDevice {
             name: path.display().to_string(),
             path: path.to_owned(),
-            file: Arc::new(file),
+            files: OpenFiles::new(file),
             geometry,
             direct,
             block_device,
@@ -115,7 +115,7 @@ impl FileDevice {
 
     fn request(&self, offset: u64, len: usize, work: Work) -> Request {
         Request {
-            file: Arc::clone(&self.file),
+            file: self.files.mine(),
             sector: self.geometry.sector,
             offset,
             len,

@@ -7,7 +7,7 @@
 //! * `memory`: aligned memory, owned ([`AlignedBuf`]) or shared ([`Region`]).
 //! * `completion`: the future of one request.
 //! * `file`: raw block devices and files; sends requests to this thread's ring or to the pool. `open`: how they
-//!   are found, created, locked and measured.
+//!   are found, created, locked and measured. `open_file`: how requests of many threads share one.
 //! * `probe`: which way of doing I/O this machine allows, and why.
 //! * `request`: one request on its way. `ring`, `pool`: the two ways to do it.
 //! * `reactor`: one ring per thread, and how a thread waits. `parker`: where it sleeps.
@@ -17,6 +17,7 @@ mod completion;
 mod file;
 mod memory;
 mod open;
+mod open_file;
 mod parker;
 mod pool;
 mod probe;

@@ -7,13 +7,13 @@
 //! Invariants: `moved <= len`, and `moved` is a multiple of the sector until the end, so that a continued
 //! transfer is aligned. Concurrency: a request has one owner at a time, the ring or a thread of the pool.
 
-use std::{fs::File, io, sync::Arc};
+use std::{io, sync::Arc};
 
-use super::{AlignedBuf, Completer, Geometry, Region};
+use super::{AlignedBuf, Completer, Geometry, Region, open_file::OpenFile};
 
 /// A request. Whoever holds it must call `finish` or drop it; either way the waiter gets an answer.
 pub(super) struct Request {
-    pub(super) file: Arc<File>,
+    pub(super) file: OpenFile,
     pub(super) sector: u32,
     pub(super) offset: u64,
     pub(super) len: usize,
@@ -142,12 +142,15 @@ pub(super) fn invalid(message: String) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
     use crate::device::Completion;
 
     fn read_of(len: usize) -> (Request, Completion<AlignedBuf>) {
         let (done, completion) = Completion::pair();
-        let file = Arc::new(File::open("/dev/null").expect("every machine has /dev/null"));
+        let file =
+            OpenFile::new(Arc::new(File::open("/dev/null").expect("every machine has /dev/null")));
         let work = Work::Read { buffer: AlignedBuf::new(len), done };
         (Request { file, sector: 512, offset: 0, len, moved: 0, work }, completion)
     }

@@ -10,6 +10,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::entry::{ENTRY_BYTES, Entry, split};
+use crate::prefetch::fetch;
 
 /// Slots of one page.
 pub const PAGE_SLOTS: u32 = 32;
@@ -98,17 +99,4 @@ impl Page {
             fetch(std::ptr::from_ref(self).cast::<u8>().wrapping_add(line * LINE_BYTES));
         }
     }
-}
-
-/// Hints to the CPU that the memory at `place` will be used.
-#[inline]
-pub fn fetch<T>(place: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing and cannot fault, whatever the address; SSE is part of x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = place;
 }

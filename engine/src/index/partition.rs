@@ -18,9 +18,10 @@ use super::arena::Arena;
 use super::change::Locked;
 use super::directory::{Directory, Kept};
 use super::entry::Entry;
-use super::page::{Item, fetch};
+use super::page::Item;
 use super::page_pool::PagePool;
 use super::segment::{Place, Segment};
+use crate::prefetch::fetch;
 
 /// Vain tries before a reader takes the lock.
 const OPTIMISTIC_TRIES: u32 = 64;

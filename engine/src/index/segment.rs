@@ -17,8 +17,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::page::{Item, PAGE_SLOTS, Page, fetch};
+use super::page::{Item, PAGE_SLOTS, Page};
 use super::page_pool::PagePool;
+use crate::prefetch::fetch;
 
 /// Most pages of a segment: with the header, the page table fills two cache lines.
 pub const MAX_PAGES: u32 = 30;

@@ -65,7 +65,7 @@ use crate::{
     error::Error,
     index::Index,
     model::{Digest, HashSecret, Key, PartitionKind},
-    storage::{Shared, flusher::Flusher},
+    storage::{Shared, blocks::BlockState, flusher::Flusher},
 };
 
 /// A namespace that is open. Shared by all threads through an `Arc`.
@@ -215,6 +215,17 @@ impl Namespace {
             in_use_bytes: store.in_use(),
         };
         shared.stores.iter().map(stats).collect()
+    }
+
+    /// How many sealed write blocks are full of live records to less than a tenth, two tenths and so on.
+    pub fn fill_histogram(&self) -> [u64; 10] {
+        let room = self.shared.block_size;
+        let mut tenths = [0; 10];
+        for block in self.shared.blocks.iter().filter(|b| b.state() == BlockState::Sealed) {
+            let tenth = u64::from(block.in_use()) * 10 / room;
+            tenths[tenth.min(9) as usize] += 1;
+        }
+        tenths
     }
 
     /// The sets that have records, by name.

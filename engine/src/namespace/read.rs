@@ -3,7 +3,7 @@
 use super::{Metadata, Namespace, Record};
 use crate::{
     error::Error,
-    index::{Entry, Life},
+    index::{CoarseExpiry, Entry, Life},
     model::{Digest, Key, NEVER, ReadPolicy, VoidTime},
     storage::read::{ReadError, RecordBytes},
 };
@@ -71,7 +71,7 @@ impl Namespace {
     pub async fn exists(&self, key: &Key, policy: &ReadPolicy) -> Result<Option<Metadata>, Error> {
         let digest = self.digest(key);
         if let Some(entry) = self.index.get(digest)
-            && entry.expiry == crate::index::CoarseExpiry::NEVER
+            && entry.expiry == CoarseExpiry::NEVER
             && self.presence(&entry, || self.set_hash(key)) == Presence::Live
         {
             self.check_open()?;
@@ -80,6 +80,12 @@ impl Namespace {
             return Ok(Some(Metadata { generation: entry.generation, void_time: NEVER }));
         }
         Ok(self.get(key, policy).await?.map(|record| record.metadata()))
+    }
+
+    /// Hints to the CPU that the index will be asked for `key` soon. Several operations that are at hand together wait for memory once
+    /// instead of one by one when each is announced before the first is begun. Costs a hash of the key; changes nothing.
+    pub fn prefetch(&self, key: &Key) {
+        self.index.prefetch(self.digest(key));
     }
 
     pub(super) fn set_hash(&self, key: &Key) -> u64 {
@@ -97,6 +103,9 @@ impl Namespace {
             && self.shared.blocks.get(block).birth_sequence() < cut.sequence
         {
             return Presence::Gone;
+        }
+        if entry.expiry == CoarseExpiry::NEVER {
+            return Presence::Live;
         }
         match entry.expiry.life(self.shared.clock.now_ms()) {
             Life::Alive => Presence::Live,
@@ -122,7 +131,9 @@ impl Namespace {
         match found.record() {
             // The entry was of a record: a tombstone in its place is a later life of the block.
             Ok(record) if same_entry(record.digest(), digest) && !record.tombstone() => {
-                let expired = record.void_time().expired(self.shared.clock.now_ms());
+                // The clock is asked only by records that have an end.
+                let void_time = record.void_time();
+                let expired = void_time != NEVER && void_time.expired(self.shared.clock.now_ms());
                 Ok(if expired {
                     Fetched::Expired
                 } else {

@@ -86,7 +86,9 @@ pub(crate) struct Block {
     /// A damaged record lies in it that the index still names: not to be reclaimed.
     pinned: AtomicBool,
     /// The block's bytes, while RAM holds them.
-    pub(crate) image: RwLock<Option<Arc<Image>>>,
+    image: RwLock<Option<Arc<Image>>>,
+    /// Whether `image` may hold something: most blocks have none, and readers need not write the lock's cache line to learn it.
+    imaged: AtomicBool,
     versions: Mutex<Versions>,
 }
 
@@ -144,6 +146,7 @@ impl Block {
             unsure: AtomicBool::new(false),
             pinned: AtomicBool::new(false),
             image: RwLock::new(None),
+            imaged: AtomicBool::new(false),
             versions: Mutex::default(),
         }
     }
@@ -211,7 +214,10 @@ impl Block {
         }
         self.crossed.store(false, SeqCst);
         // Behind the sequence: see `take_image`.
-        *self.image.write() = Some(Arc::clone(image));
+        let mut place = self.image.write();
+        *place = Some(Arc::clone(image));
+        self.imaged.store(true, SeqCst);
+        drop(place);
         self.set_state(BlockState::Open);
     }
 
@@ -229,7 +235,17 @@ impl Block {
     pub(crate) fn take_image(&self, sequence: u64) -> Option<Arc<Image>> {
         // A new life's sequence is set before its image, so what is here while the old sequence stands is the old image.
         let mut image = self.image.write();
-        if self.sequence() == sequence { image.take() } else { None }
+        if self.sequence() != sequence {
+            return None;
+        }
+        self.imaged.store(false, SeqCst);
+        image.take()
+    }
+
+    /// The block's bytes, if RAM holds them. A record that lies in the block's present life is on the device when there are none: an
+    /// index entry is set after the image, and images are taken away only from blocks that are durable.
+    pub(crate) fn image(&self) -> Option<Arc<Image>> {
+        if self.imaged.load(SeqCst) { self.image.read().clone() } else { None }
     }
 
     pub(crate) fn crossed(&self) {

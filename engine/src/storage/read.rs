@@ -4,17 +4,21 @@
 //! themselves, for their checksum is tied to the block's sequence. The caller then looks at the index again.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map},
     future::Future,
+    hash::{BuildHasherDefault, Hash, Hasher},
+    mem::ManuallyDrop,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
+use crossbeam::utils::CachePadded;
 use parking_lot::Mutex;
 
 use super::{Shared, image::Image};
 use crate::{
+    counter::{SHARDS, shard},
     device::AlignedBuf,
     error::Error,
     format::{PlaceSeed, RecordFault, RecordView},
@@ -92,16 +96,50 @@ pub(crate) enum ReadError {
     Failed(Error),
 }
 
-/// Reads of devices on their way, so that equal ones share one.
+/// Reads of devices on their way, so that equal ones share one. Each worker has a part of its own, for what all would write must
+/// not be touched by every read: a record that all workers are asked for at once is read once by each.
 #[derive(Debug, Default)]
 pub(crate) struct SharedReads {
-    shards: [Mutex<Reads>; 16],
+    shards: [CachePadded<Mutex<Reads>>; SHARDS],
 }
 
-/// Reads by place, length and life of the block: a later life's bytes are another read.
-type Reads = HashMap<ReadKey, Arc<SharedRead>>;
-type ReadKey = (Location, PlaceSeed, u32);
+/// Reads by place, length and life of the block: a later life's bytes are another read. With who waits for one, if anybody does.
+type Reads = HashMap<ReadKey, Option<Arc<SharedRead>>, BuildHasherDefault<PlaceHasher>>;
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ReadKey {
+    location: Location,
+    seed: PlaceSeed,
+    len: u32,
+}
+
+impl Hash for ReadKey {
+    /// The place alone: reads of one place that differ in the rest are rare, and told apart all the same.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.location.units());
+    }
+}
+
+/// Spreads places over a table's low and high bits. Nobody outside chooses places, so it needs no secret.
+#[derive(Debug, Default)]
+struct PlaceHasher(u64);
+
+impl Hasher for PlaceHasher {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a place is hashed as one number");
+    }
+
+    fn write_u64(&mut self, units: u64) {
+        let wide = units.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = wide ^ wide >> 32;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// A read that somebody waits for besides the one that does it.
 #[derive(Debug, Default)]
 struct SharedRead {
     state: Mutex<SharedState>,
@@ -125,7 +163,7 @@ impl Shared {
         let (block, offset) = self.blocks.locate(location).ok_or(ReadError::Stale)?;
         let len = size.bytes() as u32;
         let store = self.store_of(block);
-        let image = self.blocks.get(block).image.read().clone();
+        let image = self.blocks.get(block).image();
         // The sequence is read after the image: both belong to the same life of the block, or the bytes will not fit.
         let seed = PlaceSeed::new(store.seed, self.blocks.get(block).sequence());
         if let Some(image) = image {
@@ -143,7 +181,8 @@ impl Shared {
         let sector = store.device.geometry().read_sector;
         let first = offset / sector * sector;
         let padded = (offset + len).next_multiple_of(sector) - first;
-        let read = self.read_shared((location, seed, padded), block, first, padded);
+        let key = ReadKey { location, seed, len: padded };
+        let read = self.read_shared(key, block, first);
         let source = Source::Device(read.await.map_err(ReadError::Failed)?);
         Ok(RecordBytes { source, start: offset - first, len, seed, offset })
     }
@@ -151,7 +190,7 @@ impl Shared {
     /// Waits until the bytes at `location` are durable, if somebody was promised so: what the index says of them may be told then.
     pub(crate) async fn settled(&self, location: Location, size: SizeClass) -> Result<(), Error> {
         let Some((block, offset)) = self.blocks.locate(location) else { return Ok(()) };
-        let image = self.blocks.get(block).image.read().clone();
+        let image = self.blocks.get(block).image();
         let end = offset + size.bytes() as u32;
         match image {
             Some(image) if image.promised(end) => image
@@ -167,26 +206,13 @@ impl Shared {
         key: ReadKey,
         block: u32,
         first: u32,
-        len: u32,
     ) -> Result<Arc<AlignedBuf>, Error> {
-        let shard = &self.reads.shards[(key.0.units() >> 3) as usize % 16];
+        let shard = &*self.reads.shards[shard()];
         loop {
-            let (read, leads) = {
-                let mut reads = shard.lock();
-                match reads.get(&key) {
-                    Some(read) => (Arc::clone(read), false),
-                    None => {
-                        let read = Arc::new(SharedRead::default());
-                        reads.insert(key, Arc::clone(&read));
-                        (read, true)
-                    }
-                }
+            let Some(read) = join(shard, key) else {
+                let lead = Lead { shard, key };
+                return lead.finish(self.read_device(block, first, key.len).await);
             };
-            if leads {
-                let lead = Lead { shard, key, read };
-                let result = self.read_device(block, first, len).await;
-                return lead.finish(result);
-            }
             self.counters.shared_reads.add(1);
             // `None`: the one that led was dropped before its read was done. Somebody else leads now, perhaps this one.
             if let Some(result) = (Follow { read: &read }).await {
@@ -216,37 +242,47 @@ impl Shared {
     }
 }
 
-/// The one of several equal reads that does it.
+/// The read under way that is equal to this one; `None` when there was none, and the caller does it now.
+fn join(shard: &Mutex<Reads>, key: ReadKey) -> Option<Arc<SharedRead>> {
+    match shard.lock().entry(key) {
+        hash_map::Entry::Occupied(mut read) => {
+            Some(Arc::clone(read.get_mut().get_or_insert_default()))
+        }
+        hash_map::Entry::Vacant(place) => {
+            place.insert(None);
+            None
+        }
+    }
+}
+
+/// The one of several equal reads that does it. Its entry in the table goes with it.
 struct Lead<'a> {
     shard: &'a Mutex<Reads>,
     key: ReadKey,
-    read: Arc<SharedRead>,
 }
 
 impl Lead<'_> {
     fn finish(self, result: Result<Arc<AlignedBuf>, Error>) -> Result<Arc<AlignedBuf>, Error> {
-        self.settle(Some(result.clone()));
+        // Once: the entry that stands in the table after this is another read's.
+        ManuallyDrop::new(self).settle(|| Some(result.clone()));
         result
     }
 
-    fn settle(&self, result: Option<Result<Arc<AlignedBuf>, Error>>) {
+    /// Tells the others, if there are any. Whoever comes later reads anew: the place may have been written since.
+    fn settle(&self, result: impl FnOnce() -> Option<Result<Arc<AlignedBuf>, Error>>) {
+        let Some(Some(read)) = self.shard.lock().remove(&self.key) else { return };
         let waiters = {
-            let mut state = self.read.state.lock();
-            if state.result.is_some() {
-                return;
-            }
-            state.result = Some(result);
+            let mut state = read.state.lock();
+            state.result = Some(result());
             std::mem::take(&mut state.waiters)
         };
-        // Whoever comes later must read anew: the place may have been written since.
-        self.shard.lock().remove(&self.key);
         waiters.into_iter().for_each(Waker::wake);
     }
 }
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
-        self.settle(None);
+        self.settle(|| None);
     }
 }
 

@@ -80,8 +80,7 @@ pub(crate) async fn pieces(
     wanted: Vec<Range<u32>>,
 ) -> IoResult<Pieces> {
     let state = shared.blocks.get(block);
-    let image = state.image.read().clone();
-    if let Some(image) = image.filter(|_| state.sequence() == sequence) {
+    if let Some(image) = state.image().filter(|_| state.sequence() == sequence) {
         return Ok(Pieces::Image(image));
     }
     let store = shared.store_of(block);

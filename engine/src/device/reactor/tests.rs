@@ -189,7 +189,8 @@ fn wakers_may_use_the_reactor() {
         }
     }
     with_each_kind(|| {
-        let file = Arc::new(std::fs::File::open("/dev/zero").expect("every machine has /dev/zero"));
+        let file = std::fs::File::open("/dev/zero").expect("every machine has /dev/zero");
+        let file = crate::device::open_file::OpenFile::new(Arc::new(file));
         let (done, mut completion) = Completion::pair();
         let buffer = crate::device::AlignedBuf::new(4096);
         let work = crate::device::request::Work::Read { buffer, done };

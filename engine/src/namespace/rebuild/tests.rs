@@ -6,10 +6,10 @@ use super::Rebuild;
 use crate::{
     DeviceConfig, NamespaceConfig, OpenOptions,
     device::{
-        AlignedBuf, Device, IoChoice, IoEngine,
+        Device, IoChoice, IoEngine,
         sim::{Rng, SimDevice},
     },
-    format::{Footer, FooterEntry, checkpoint::BlockStateImage, footer_bytes},
+    format::{Footer, FooterEntry, checkpoint::BlockStateImage},
     index::Index,
     model::{Digest, NEVER, SizeClass, Version},
     namespace::start::build_shared,
@@ -97,9 +97,8 @@ fn write_footer(shared: &Shared, block: u32, entries: &[FooterEntry]) {
         data_end: BLOCK as u32 / 2,
         entries: entries.to_vec(),
     };
-    let length = footer_bytes(entries.len(), store.sector) as usize;
-    let mut bytes = AlignedBuf::new(length);
-    footer.encode(&mut bytes);
+    let bytes = footer.encode(store.sector);
+    let length = bytes.len();
     let end = BLOCK * u64::from(block + 1);
     let region = Region::from_bytes(&bytes);
     block_on(store.device.write(&region, 0, length, end - length as u64, true)).expect("a write");
@@ -109,7 +108,8 @@ fn write_footer(shared: &Shared, block: u32, entries: &[FooterEntry]) {
         sequence,
         floor: versions.clone().min().unwrap_or_default(),
         max: versions.max().unwrap_or_default(),
-        in_use: entries.iter().map(|entry| entry.size.bytes() as u32).sum(),
+        filled: entries.iter().map(|entry| crate::storage::blocks::cost(entry.size, entry.tombstone)).sum(),
+        in_use: entries.iter().map(|entry| crate::storage::blocks::cost(entry.size, entry.tombstone)).sum(),
         records,
         live: records,
         ..BlockStateImage::default()

@@ -172,7 +172,7 @@ impl Run {
                         }
                     }
                 }
-                if number % 16 == 0 {
+                if number.is_multiple_of(16) {
                     self.check(&mut random, number).await;
                 }
             }
@@ -240,7 +240,8 @@ fn summary(lines: &[Stats]) {
         "over the last {} s, least and most in per cent of the mean:",
         last.len() as u64 * LINE.as_secs()
     );
-    let columns: [(&str, fn(&Stats) -> u64); 4] = [
+    type Column = (&'static str, fn(&Stats) -> u64);
+    let columns: [Column; 4] = [
         ("records", |stats| stats.records),
         ("index bytes", |stats| stats.index_bytes),
         ("used bytes", |stats| stats.in_use_bytes),

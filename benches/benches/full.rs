@@ -190,7 +190,7 @@ impl Run {
         }
         self.live.extend(fresh);
         let seed = mix(self.options.seed ^ self.next);
-        let (gone, live) = self.live.iter().partition(|key| mix(**key ^ seed) % 3 == 0);
+        let (gone, live) = self.live.iter().partition(|key| mix(**key ^ seed).is_multiple_of(3));
         (self.gone, self.live) = (gone, live);
         let (next, begun, deleted) = (AtomicU64::new(0), Instant::now(), AtomicU64::new(0));
         let results = self.subject.lanes(self.options.threads, 1, |_| async {

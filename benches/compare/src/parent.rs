@@ -70,7 +70,7 @@ fn bounded(engine: &str, options: &Options) -> Result<Outcome, Ended> {
         };
         match child(engine, options, Some(&group)) {
             Err(Ended::Killed) => {
-                eprintln!("{engine:>8}  did not get on within {} MiB", times * bound >> 20);
+                eprintln!("{engine:>8}  did not get on within {} MiB", (times * bound) >> 20);
             }
             Ok(outcome) if times > 1 => {
                 return Ok(beyond(outcome, &format!("within {times} times the bound")));

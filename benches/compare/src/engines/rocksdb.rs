@@ -23,7 +23,7 @@ impl Engine for Rocks {
     const BLOCKS: bool = true;
     const DURABLE: bool = true;
     const NOTES: &'static [&'static str] = &[
-        "BlobDB with garbage collection, direct I/O for reads, flushes and compaction; the log goes through the page cache, as RocksDB \
+        "BlobDB with garbage collection as it is by default, direct I/O for reads, flushes and compaction; the log goes through the page cache, as RocksDB \
          always does; durable writes with sync; no compression; one cache for blocks, filters, indexes and blobs, with what two \
          write buffers leave of the budget",
     ];
@@ -50,8 +50,6 @@ impl Engine for Rocks {
         options.set_blob_file_size((setup.data_bytes() / 32).clamp(16 << 20, 256 << 20));
         options.set_blob_compression_type(DBCompressionType::None);
         options.set_enable_blob_gc(true);
-        options.set_blob_gc_age_cutoff(0.5);
-        options.set_blob_gc_force_threshold(0.5);
         options.set_blob_cache(&cache);
         options.set_max_open_files(-1);
         let db = DB::open(&options, &setup.dir).doing("opening RocksDB")?;

@@ -10,16 +10,16 @@
 //! a record may stay in RAM. A second child starts cold and verifies again. What every record must be is in a file beside the
 //! device, 4 bytes a key.
 
+mod options;
+
 use std::{
-    path::PathBuf,
     process::{Command, ExitCode},
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use cairn_benches::{
-    keys::{Chooser, Distribution, Random},
-    sizes::Size,
+    keys::{Chooser, Random},
     subject::{self, Subject, Ticker},
     values,
     versions::Versions,
@@ -30,84 +30,17 @@ use cairn_engine::{
 };
 use clap::Parser;
 
+use self::options::Options;
+
 /// Without a single write in this time, the scenario has failed.
 const STALLED: Duration = Duration::from_secs(30);
-
-#[derive(Parser, Clone)]
-#[command(about = "Fills a device and overwrites it many times")]
-struct Options {
-    /// The device file, or a raw device; a file is made, and removed at the end.
-    #[arg(long, default_value = "endurance.dat")]
-    path: PathBuf,
-    /// Size of the device, such as 8GiB.
-    #[arg(long, default_value = "4GiB")]
-    size: Size,
-    /// How full it is, in per cent of its size.
-    #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u64).range(1..=95))]
-    fill: u64,
-    /// How many times its size is overwritten.
-    #[arg(long, default_value_t = 10.0)]
-    times: f64,
-    /// How keys are chosen: uniform or zipf (theta 0.99).
-    #[arg(long, default_value = "uniform")]
-    distribution: Distribution,
-    /// What overwrites wait for: buffer or device.
-    #[arg(long, default_value = "buffer", value_parser = ["buffer", "device"])]
-    durability: String,
-    /// Bytes of each value, 16 or more.
-    #[arg(long, default_value_t = 1024)]
-    value_size: usize,
-    /// Threads.
-    #[arg(long, default_value_t = 2)]
-    threads: u64,
-    /// Operations in flight on each thread.
-    #[arg(long, default_value_t = 32)]
-    depth: u64,
-    /// First number of all random choices.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Writes are refused when more than this share of the space is used, in per cent.
-    #[arg(long, default_value_t = 98)]
-    max_used_pct: u8,
-    /// What the process does; the command itself starts the others.
-    #[arg(long, hide = true, default_value = "all")]
-    phase: String,
-    /// Given by `cargo bench`.
-    #[arg(long, hide = true)]
-    bench: bool,
-}
-
-impl Options {
-    fn keys(&self) -> u64 {
-        self.size.0 * self.fill / 100 / subject::record_bytes(self.value_size)
-    }
-
-    fn durability(&self) -> Durability {
-        if self.durability == "device" { Durability::Device } else { Durability::Buffer }
-    }
-
-    fn versions(&self) -> PathBuf {
-        let mut path = self.path.clone().into_os_string();
-        path.push(".versions");
-        path.into()
-    }
-
-    fn open(&self) -> Run {
-        let mut config = subject::config(&self.path, self.size.0);
-        config.max_used_pct = self.max_used_pct;
-        let subject = Subject::open(&config).unwrap_or_else(|error| panic!("{error}"));
-        let keys = self.keys();
-        let versions = Versions::open(&self.versions(), keys).expect("a file beside the device");
-        Run { options: self.clone(), subject, versions, keys, done: AtomicU64::new(0) }
-    }
-}
 
 fn main() -> ExitCode {
     let options = Options::parse();
     match options.phase.as_str() {
         "all" => all(&options),
-        "run" => options.open().run(),
-        _ => options.open().verify_again(),
+        "run" => Run::open(&options).run(),
+        _ => Run::open(&options).verify_again(),
     }
 }
 
@@ -144,6 +77,15 @@ struct Run {
 }
 
 impl Run {
+    fn open(options: &Options) -> Self {
+        let mut config = subject::config(&options.path, options.size.0);
+        config.max_used_pct = options.max_used_pct;
+        let subject = Subject::open(&config).unwrap_or_else(|error| panic!("{error}"));
+        let keys = options.keys();
+        let versions = Versions::open(&options.versions(), keys).expect("a file beside the device");
+        Self { options: options.clone(), subject, versions, keys, done: AtomicU64::new(0) }
+    }
+
     fn run(&self) -> ExitCode {
         let options = &self.options;
         println!(

@@ -5,7 +5,9 @@
 //! cargo bench -p cairn-benches --bench endurance -- --path /disk/endurance.dat --size 8GiB --fill 80 --times 10 --distribution zipf
 //! ```
 //!
-//! Full to N per cent means: the bytes of live records, as padded on the device, over the device's size. A child process loads,
+//! Full to N per cent means: what live records take on the device, with their share of the blocks' footers, over the device's size: what the
+//! node calls used. Write amplification is all bytes written to the device over the bytes of the records that were written, as they lie there;
+//! over the bytes of keys and values alone it is a little more, which is printed too. A child process loads,
 //! overwrites and verifies, then is killed: with durability `device` while it is writing, with `buffer` after the longest time that
 //! a record may stay in RAM. A second child starts cold and verifies again. What every record must be is in a file beside the
 //! device, 4 bytes a key.
@@ -208,11 +210,12 @@ impl Run {
         let now = self.subject.namespace.stats();
         let each = (8 + self.options.value_size) as f64;
         let user = |since: &Stats| (now.writes - since.writes) as f64 * each;
+        let flushed = |since: &Stats| (now.bytes_flushed - since.bytes_flushed) as f64;
         let amplification =
-            |since: &Stats| (now.bytes_flushed - since.bytes_flushed) as f64 / user(since);
+            |since: &Stats| flushed(since) / (now.bytes_written - since.bytes_written) as f64;
         format!(
             "{what:<9} {:>5.1} %  {:>7.1} MB/s  free blocks {:>6} of {}  in use {:>4.1} %  \
-             write amplification {:.2}, just now {:.2}",
+             write amplification {:.3}, just now {:.3}, of values {:.3}",
             self.done.load(Relaxed) as f64 * 100.0 / count as f64,
             user(last) / seconds / 1e6,
             now.free_blocks,
@@ -220,6 +223,7 @@ impl Run {
             now.in_use_bytes as f64 * 100.0 / self.options.size.0 as f64,
             amplification(first),
             amplification(last),
+            flushed(first) / user(first),
         )
     }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use cairn_benches::{keys::Distribution, sizes::Size, subject};
+use cairn_engine::format::FOOTER_SHARE;
 use cairn_engine::model::Durability;
 use clap::Parser;
 
@@ -54,7 +55,7 @@ pub struct Options {
 impl Options {
     /// Keys that make the device as full as asked for.
     pub fn keys(&self) -> u64 {
-        self.size.0 * self.fill / 100 / subject::record_bytes(self.value_size)
+        self.size.0 * self.fill / 100 / (subject::record_bytes(self.value_size) + FOOTER_SHARE)
     }
 
     /// What overwrites wait for.

@@ -52,7 +52,7 @@ impl Marks {
     pub(super) fn new(usable: u32) -> Self {
         let reclaim = (usable / 512).clamp(2, 8);
         let privileged = reclaim + (usable / 512).clamp(1, 8);
-        Self { reclaim, privileged, start: privileged + (usable / 128).clamp(1, 32) }
+        Self { reclaim, privileged, start: privileged + (usable / 512).clamp(1, 16) }
     }
 }
 

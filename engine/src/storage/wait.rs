@@ -24,8 +24,12 @@ impl WaitList {
 
     /// Says that something changed.
     pub(crate) fn wake_all(&self) {
-        self.turn.fetch_add(1, SeqCst);
-        let wakers = std::mem::take(&mut *self.wakers.lock());
+        let wakers = {
+            let mut wakers = self.wakers.lock();
+            // Under the lock: who comes with the new turn must not be taken along, for he would be woken for nothing and never again.
+            self.turn.fetch_add(1, SeqCst);
+            std::mem::take(&mut *wakers)
+        };
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -55,5 +59,35 @@ impl Future for Changed<'_> {
             self.registered = Some(cx.waker().clone());
         }
         if self.list.turn() == self.turn { Poll::Pending } else { Poll::Ready(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::*;
+
+    /// Threads that wait for each other's changes, again and again: whoever misses one waits for ever, as a writer would for room.
+    #[test]
+    fn nobody_is_forgotten() {
+        const ROUNDS: u64 = 20_000;
+        let list = Arc::new(WaitList::default());
+        let (done, finished) = std::sync::mpsc::channel();
+        for _ in 0..3 {
+            let (list, done) = (Arc::clone(&list), done.clone());
+            std::thread::spawn(move || {
+                let mut turn = list.turn();
+                while turn < ROUNDS {
+                    crate::device::reactor::block_on(list.changed_since(turn));
+                    turn = list.turn();
+                }
+                done.send(()).expect("the test waits");
+            });
+        }
+        (0..ROUNDS).for_each(|_| list.wake_all());
+        for _ in 0..3 {
+            finished.recv_timeout(Duration::from_secs(60)).expect("somebody was forgotten");
+        }
     }
 }

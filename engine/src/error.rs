@@ -39,13 +39,16 @@ pub enum Error {
         /// The kinds of value it works on.
         wanted: &'static str,
     },
-    /// The namespace is full; deletes still work. Retryable.
+    /// There is no room for the record; deletes still work. Retryable.
     #[error(
-        "the namespace is full: {used_pct} per cent of its space is in use; delete records or add devices"
+        "no room: live records take {used_pct} per cent of the device, max-used-pct is {max_used_pct} and some space is always kept for the defragmenter; \
+         delete records, wait until some expire or the defragmenter wins room, raise max-used-pct or add a device"
     )]
     NoSpace {
-        /// Share of the write blocks in use, in per cent.
+        /// Share of the device's space that live records take, in per cent.
         used_pct: u8,
+        /// Share above which writes are refused, in per cent.
+        max_used_pct: u8,
     },
     /// The stored record is damaged: it is neither returned nor taken for absent.
     #[error("the record at {device} offset {offset} is damaged: {what}")]

@@ -16,6 +16,7 @@ use std::{
 use cairn_engine::{DeviceConfig, NamespaceConfig, device::IoChoice};
 
 pub use crate::limits::Limits;
+pub(crate) use check::check_eviction;
 pub use units::{format_duration, format_size, parse_duration, parse_size};
 pub use write::{commit_level, durability};
 
@@ -60,8 +61,6 @@ pub struct NamespaceSettings {
     pub replication_factor: u32,
     /// Whether a single write may ask for weaker durability or a weaker commit level.
     pub weaker_per_request: bool,
-    /// Records nearest to expiry go above this share of used space. Only 0 (off) so far.
-    pub evict_used_pct: u8,
 }
 
 /// A mistake in a configuration.
@@ -169,7 +168,7 @@ impl NodeConfig {
 impl NamespaceSettings {
     /// The documented defaults around `engine`.
     pub fn new(engine: NamespaceConfig) -> Self {
-        Self { engine, replication_factor: 1, weaker_per_request: true, evict_used_pct: 0 }
+        Self { engine, replication_factor: 1, weaker_per_request: true }
     }
 }
 

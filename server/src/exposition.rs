@@ -38,6 +38,7 @@ impl Collector for Node {
         self.operations(&mut encoder)?;
         self.latencies(&mut encoder)?;
         self.namespaces(&mut encoder)?;
+        self.fill(&mut encoder)?;
         self.devices(&mut encoder)
     }
 }
@@ -48,13 +49,12 @@ type Value = fn(&Stats) -> u64;
 const GAUGES: &[(&str, &str, Value)] = &[
     ("records", "Records, without tombstones and expired ones", |s| s.records),
     ("tombstones", "Durable deletes still kept", |s| s.tombstones),
-    ("expired_records", "Expired records still in the index", |s| s.expired),
     ("index_bytes", "Bytes the index holds in RAM", |s| s.index_bytes),
     ("buffer_bytes", "Bytes of write buffers and the post-write cache", |s| s.buffer_bytes),
-    ("capacity_bytes", "Bytes of all write blocks", |s| s.capacity_bytes),
-    ("in_use_bytes", "Live bytes in write blocks", |s| s.in_use_bytes),
-    ("write_blocks", "Write blocks there are", |s| s.total_blocks),
-    ("free_write_blocks", "Write blocks free for writing", |s| s.free_blocks),
+    ("capacity_bytes", "Bytes there is room for", |s| s.capacity_bytes),
+    ("in_use_bytes", "Bytes of live records with their share of footers", |s| s.in_use_bytes),
+    ("blocks", "Write blocks there are", |s| s.total_blocks),
+    ("free_blocks", "Write blocks free for writing", |s| s.free_blocks),
 ];
 
 /// Name, help and value of every counter of a namespace: a new one is a line here.
@@ -66,11 +66,21 @@ const COUNTERS: &[(&str, &str, Value)] = &[
     ("buffer_hits", "Reads answered from RAM", |s| s.buffer_hits),
     ("shared_reads", "Reads that shared another's device read", |s| s.shared_reads),
     ("flushes", "Flush writes completed", |s| s.flushes),
-    ("flushed_bytes", "Bytes flushed", |s| s.bytes_flushed),
+    ("flushed_bytes", "Bytes flushed, all together", |s| s.bytes_flushed),
+    ("written_bytes", "Bytes of the records that users wrote", |s| s.bytes_written),
+    ("expired", "Records that expired and left", |s| s.expired),
+    ("evicted", "Records evicted before their time", |s| s.evicted),
+    ("reclaimed_blocks", "Write blocks the defragmenter went through", |s| s.blocks_reclaimed),
+    ("moved_records", "Records the defragmenter moved", |s| s.records_moved),
+    ("moved_bytes", "Bytes of the records it moved", |s| s.bytes_moved),
+    ("discarded_blocks", "Freed write blocks that were discarded", |s| s.blocks_discarded),
     ("damaged", "Records, footers and headers that failed their checksum", |s| s.damaged),
     ("digest_mismatches", "Index entries whose record was another one", |s| s.digest_mismatches),
     ("refused_full", "Writes refused since they would not fit", |s| s.refused_full),
 ];
+
+/// The share of live records that the blocks of each class stay below.
+const TENTHS: [&str; 10] = ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1.0"];
 
 impl Node {
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
@@ -175,6 +185,26 @@ impl Node {
                     .encode_counter::<NoLabelSet, _, u64>(&value(stats), None)?;
             }
         }
+        let help = "Bytes flushed for each byte of the records that users wrote, since the start";
+        let name = "namespace_write_amplification";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (namespace, stats) in stats.iter().filter(|(_, stats)| stats.bytes_written > 0) {
+            let amplification = stats.bytes_flushed as f64 / stats.bytes_written as f64;
+            family.encode_family(&[("namespace", *namespace)])?.encode_gauge(&amplification)?;
+        }
+        Ok(())
+    }
+
+    fn fill(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let help = "Sealed write blocks by the share of them that is live: below `full`, by a tenth at most";
+        let name = "namespace_blocks_by_fill";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for served in &self.0.namespaces {
+            for (blocks, full) in served.engine.fill_histogram().iter().zip(TENTHS) {
+                let labels = [("namespace", served.name.as_str()), ("full", full)];
+                family.encode_family(&labels)?.encode_gauge(blocks)?;
+            }
+        }
         Ok(())
     }
 
@@ -182,8 +212,8 @@ impl Node {
         let names = [
             ("device_failed", "1 when a device failed a write and takes no more"),
             ("device_size_bytes", "Usable bytes of a device"),
-            ("device_in_use_bytes", "Live bytes on a device"),
-            ("device_free_write_blocks", "Free write blocks of a device"),
+            ("device_in_use_bytes", "Bytes of a device's live records, footers' share included"),
+            ("device_free_blocks", "Free write blocks of a device"),
         ];
         for (index, (name, help)) in names.into_iter().enumerate() {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

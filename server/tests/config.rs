@@ -54,6 +54,7 @@ fn every_setting_arrives() {
         flush-max-ms = 50
         post-write-cache = "0"
         max-used-pct = 75
+        evict-used-pct = 70
         [[namespace]]
         name = "two"
         [namespace.storage]
@@ -71,6 +72,7 @@ fn every_setting_arrives() {
     assert_eq!((one.engine.max_record_size, one.engine.write_block_size), (512 << 10, 4 << 20));
     assert_eq!((one.engine.flush_size, one.engine.flush_max.as_millis()), (256 << 10, 50));
     assert_eq!((one.engine.post_write_cache, one.engine.max_used_pct), (0, 75));
+    assert_eq!(one.engine.evict_used_pct, 70);
     assert_eq!(one.engine.devices[1], DeviceConfig::Raw("/dev/nvme1n1".into()));
     let two = &config.namespaces[1].engine.devices;
     assert!(
@@ -101,7 +103,12 @@ fn mistakes_have_a_place() {
         (storage("flush-size = \"2MiB\""), "\"2MiB\""),
         (storage("flush-max-ms = 0"), "0"),
         (storage("max-used-pct = 101"), "101"),
-        (storage("evict-used-pct = 50"), "50"),
+        (storage("evict-used-pct = 101"), "101"),
+        (storage("evict-used-pct = -1"), "-1"),
+        // Writes would be refused before anything is evicted.
+        (storage("evict-used-pct = 91"), "91"),
+        (storage("max-used-pct = 50\nevict-used-pct = 50"), "50"),
+        (storage("max-used-pct = 100\nevict-used-pct = 96"), "96"),
         (storage("devices = [\"a.dat\"]"), "\"a.dat\""),
         (storage("devices = [\"\"]"), "\"\""),
         (storage("sector = 512"), "sector"),

@@ -63,7 +63,7 @@ impl From<Error> for Failure {
             }
             Code::UnknownNamespace => "`cairn status` lists the namespaces of the node",
             Code::NoSpace => {
-                "delete or truncate records, or add devices; `cairn status` shows the space"
+                "`cairn status` shows what takes the space; `cairn truncate` removes a whole set"
             }
             Code::Exists => "leave out --create-only to change the record",
             Code::Generation => "read the record again: somebody wrote it meanwhile",

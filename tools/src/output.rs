@@ -117,3 +117,24 @@ pub fn bar(percent: f64, width: usize) -> String {
     let full = ((percent / 100.0 * width as f64).round() as usize).min(width);
     format!("{}{} {percent:5.1} %", "█".repeat(full), "░".repeat(width - full))
 }
+
+/// One column for each count, as high as it is among them; what is not 0 is seen.
+pub fn columns(counts: &[u64]) -> String {
+    const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let most = counts.iter().copied().max().unwrap_or(0).max(1);
+    let level = |count: u64| (count as f64 * 8.0 / most as f64).ceil() as usize;
+    counts.iter().map(|&count| if count == 0 { ' ' } else { LEVELS[level(count) - 1] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A class of blocks that is small beside others must not look like none at all, and the largest fills its column.
+    #[test]
+    fn columns_show_every_count() {
+        assert_eq!(columns(&[0, 1, 500, 1000]), " ▁▄█");
+        assert_eq!(columns(&[0, u64::MAX, 1]), " █▁");
+        assert_eq!(columns(&[0, 0]), "  ");
+    }
+}

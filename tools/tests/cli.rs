@@ -107,7 +107,12 @@ fn records_are_written_read_and_kept() {
         "name": "Ada", "born": 1815, "tags": ["a", { "b": null }], "raw": { "$bytes": "AP8=" }
     });
     assert_eq!((&record["bins"], &record["generation"]), (&bins, &2.into()));
-    assert_eq!(node.json(&["status"])[0]["namespaces"][0]["records"], 1);
+    let status = &node.json(&["status"])[0]["namespaces"][0];
+    assert_eq!((&status["records"], &status["evicted"]), (&1.into(), &0.into()));
+    assert!(status["used_pct"].as_f64().unwrap() > 0.0, "{status}");
+    // Nothing was written since this start.
+    assert!(status["write_amplification"].is_null(), "{status}");
+    assert_eq!(status["blocks_by_fill"].as_array().map(Vec::len), Some(10));
     node.json(&["delete", "test/users/ada"]);
     node.fails(&["delete", "test/users/ada"]);
     assert_eq!(node.stop(), Some(0));

@@ -350,7 +350,8 @@ impl Namespace {
             Some(Append::Full) => {
                 self.counters.refused_full.add(1);
                 let used_pct = store.in_use() * 100 / store.capacity(&self.shared);
-                Err(Error::NoSpace { used_pct: used_pct as u8 })
+                let max_used_pct = self.max_used_pct();
+                Err(Error::NoSpace { used_pct: used_pct as u8, max_used_pct })
             }
         }
     }

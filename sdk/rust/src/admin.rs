@@ -69,6 +69,10 @@ pub struct Namespace {
     pub start_kind: String,
     /// How long that took.
     pub start: Duration,
+    /// Per cent of the capacity above which writes are refused.
+    pub max_used_pct: u32,
+    /// Per cent of the capacity above which records that expire are evicted, nearest to their end first; 0 for never.
+    pub evict_used_pct: u32,
 }
 
 macro_rules! mirrored {
@@ -89,19 +93,19 @@ macro_rules! mirrored {
 mirrored! {
     /// Counters and sizes of a namespace.
     Stats = proto::NamespaceStats {
-        /// Records, without tombstones and without those known to have expired.
+        /// Records, without tombstones. Those that have expired leave within seconds mostly.
         records: u64,
         /// Durable deletes still kept.
         tombstones: u64,
-        /// Expired records still in the index.
+        /// Records that have expired and left since the start.
         expired: u64,
         /// Bytes the index holds in RAM.
         index_bytes: u64,
         /// Bytes of write buffers and the post-write cache.
         buffer_bytes: u64,
-        /// Bytes of all write blocks.
+        /// Bytes that there is room for: records and their share of footers.
         capacity_bytes: u64,
-        /// Live bytes in write blocks.
+        /// Bytes of live records with their share of footers.
         in_use_bytes: u64,
         /// Write blocks there are.
         total_blocks: u64,
@@ -121,7 +125,7 @@ mirrored! {
         shared_reads: u64,
         /// Flush writes completed.
         flushes: u64,
-        /// Bytes flushed.
+        /// Bytes flushed, all together: what users wrote, what the defragmenter moved, headers, footers and padding.
         bytes_flushed: u64,
         /// Damage met: records, footers or headers that failed their checksum.
         damaged: u64,
@@ -129,6 +133,35 @@ mirrored! {
         digest_mismatches: u64,
         /// Writes refused since they would not fit.
         refused_full: u64,
+        /// Records evicted before their time since the start.
+        evicted: u64,
+        /// Bytes of the records that users wrote, as they lie on a device.
+        bytes_written: u64,
+        /// Write blocks that the defragmenter went through.
+        blocks_reclaimed: u64,
+        /// Records that it moved.
+        records_moved: u64,
+        /// Bytes of the records that it moved.
+        bytes_moved: u64,
+        /// Freed write blocks that a device was told of as not needed any more.
+        blocks_discarded: u64,
+        /// How many sealed write blocks are full of live records to less than a tenth, to less than two tenths, and so on: ten counts.
+        blocks_by_fill: Vec<u64>,
+    }
+}
+
+impl Stats {
+    /// The share of the capacity in use, in per cent: what `max-used-pct` and `evict-used-pct` are about. 0 without capacity.
+    pub fn used_pct(&self) -> f64 {
+        match self.capacity_bytes {
+            0 => 0.0,
+            capacity => self.in_use_bytes as f64 * 100.0 / capacity as f64,
+        }
+    }
+
+    /// Bytes flushed for each byte of the records that users wrote, since the start; `None` before the first write.
+    pub fn write_amplification(&self) -> Option<f64> {
+        (self.bytes_written > 0).then(|| self.bytes_flushed as f64 / self.bytes_written as f64)
     }
 }
 
@@ -147,7 +180,7 @@ mirrored! {
         total_blocks: u64,
         /// Write blocks free for writing.
         free_blocks: u64,
-        /// Live bytes in write blocks.
+        /// Bytes of live records with their share of footers.
         in_use_bytes: u64,
     }
 }
@@ -219,8 +252,8 @@ impl<'a> Admin<'a> {
         Ok(self.call(false, ask).await?.toml)
     }
 
-    /// Changes settings of a namespace that may change at run time, until the next start: for instance
-    /// `default-ttl` to `1d`.
+    /// Changes settings of a namespace that may change at run time, until the next start: `default-ttl` (such as `1d`),
+    /// `max-used-pct` and `evict-used-pct` (such as `85`). All are applied or none.
     pub async fn set_config(
         &self,
         namespace: &str,
@@ -263,6 +296,8 @@ impl From<proto::NamespaceInfo> for Namespace {
             devices: info.devices.into_iter().map(Device::from).collect(),
             start_kind: info.start_kind,
             start: Duration::from_millis(info.start_ms),
+            max_used_pct: info.max_used_pct,
+            evict_used_pct: info.evict_used_pct,
         }
     }
 }

@@ -181,6 +181,14 @@ async fn the_node_is_seen_and_steered() {
     admin.set_config("test", [("default-ttl", "1h")]).await.unwrap();
     let written = client.put(&Key::new("test", "a", 0), [("n", 0)]).await.unwrap();
     assert!(written.expires().is_some());
+    admin.set_config("test", [("max-used-pct", "80"), ("evict-used-pct", "75")]).await.unwrap();
+    let nonsense = admin.set_config("test", [("evict-used-pct", "85")]).await.unwrap_err();
+    assert_eq!(nonsense.code, Code::Invalid);
+    let told = admin.namespaces().await.unwrap().remove(0);
+    assert_eq!((told.max_used_pct, told.evict_used_pct), (80, 75));
+    assert!(told.stats.used_pct() > 0.0 && told.stats.used_pct() < 1.0, "{:?}", told.stats);
+    assert!(told.stats.write_amplification().is_some_and(|times| times >= 1.0), "{:?}", told.stats);
+    assert_eq!(told.stats.blocks_by_fill.len(), 10);
     assert!(!admin.config().await.unwrap().is_empty());
     assert_eq!(admin.sets("nowhere").await.unwrap_err().code, Code::UnknownNamespace);
 }

@@ -130,9 +130,6 @@ fn namespace(cluster: &str, raw: Spanned<raw::Namespace>) -> Checked<NamespaceSe
     if let Some(factor) = raw.replication_factor.filter(|factor| *factor.as_ref() != 1) {
         return Err(bad(&factor, "replication-factor: only 1 is possible so far"));
     }
-    if let Some(pct) = storage.evict_used_pct.filter(|pct| *pct.as_ref() != 0) {
-        return Err(bad(&pct, "evict-used-pct: only 0 (off) is possible so far"));
-    }
     let devices = devices(storage.devices, storage.files)?;
     if devices.is_empty() {
         let message = "storage has no device: give devices = [...] or files = [{ path, size }]";
@@ -141,6 +138,13 @@ fn namespace(cluster: &str, raw: Spanned<raw::Namespace>) -> Checked<NamespaceSe
     let default = NamespaceConfig::new(raw.name.as_ref().as_str(), devices);
     let block = block_size(&storage.write_block_size, default.write_block_size)?;
     let flush_default = default.flush_size.min(block);
+    let max_used_pct = number(&storage.max_used_pct, 1..=100, default.max_used_pct)?;
+    let evict = number(&storage.evict_used_pct, 0..=100, default.evict_used_pct)?;
+    if let (Err(message), Some(given)) =
+        (check_eviction(evict, max_used_pct), &storage.evict_used_pct)
+    {
+        return Err(bad(given, message));
+    }
     let engine = NamespaceConfig {
         cluster: cluster.into(),
         durability: match raw.durability.map(Spanned::into_inner) {
@@ -170,7 +174,8 @@ fn namespace(cluster: &str, raw: Spanned<raw::Namespace>) -> Checked<NamespaceSe
             default.flush_max.as_millis() as u64,
         )?),
         post_write_cache: size(&storage.post_write_cache, 0..=1 << 40, default.post_write_cache)?,
-        max_used_pct: number(&storage.max_used_pct, 1..=100, default.max_used_pct)?,
+        max_used_pct,
+        evict_used_pct: evict,
         ..default
     };
     engine.check().map_err(|message| Bad { span: Some(whole), message })?;
@@ -179,6 +184,24 @@ fn namespace(cluster: &str, raw: Spanned<raw::Namespace>) -> Checked<NamespaceSe
         ..NamespaceSettings::new(engine)
     })
 }
+
+/// Whether records would ever be evicted above `evict` per cent: where writes are refused before that is reached, they would not.
+pub fn check_eviction(evict: u8, max_used: u8) -> Result<(), String> {
+    if evict > 0 && evict >= max_used {
+        return Err(format!(
+            "evict-used-pct {evict}: must be below max-used-pct ({max_used}), where writes are refused; 0 is off"
+        ));
+    }
+    if evict > EVICT_USED_PCT_MAX {
+        return Err(format!(
+            "evict-used-pct {evict}: 0 to {EVICT_USED_PCT_MAX} are possible; the rest is kept free for the defragmenter"
+        ));
+    }
+    Ok(())
+}
+
+/// Live records never take more than 96 per cent of a device.
+const EVICT_USED_PCT_MAX: u8 = 95;
 
 /// Smaller write blocks work, but cost write amplification; the engine takes them for its tests.
 fn block_size(given: &Given<Size>, default: u64) -> Checked<u64> {

@@ -100,7 +100,7 @@ fn namespace(out: &mut String, settings: &NamespaceSettings) -> std::fmt::Result
     writeln!(out, "flush-max-ms = {}", engine.flush_max.as_millis())?;
     writeln!(out, "post-write-cache = {}", quoted(format_size(engine.post_write_cache)))?;
     writeln!(out, "max-used-pct = {}", engine.max_used_pct)?;
-    writeln!(out, "evict-used-pct = {}", settings.evict_used_pct)
+    writeln!(out, "evict-used-pct = {}", engine.evict_used_pct)
 }
 
 /// A commit level as the configuration writes it.

@@ -88,18 +88,37 @@ async fn settings_change_at_run_time() {
             .map(|(k, v)| (k.to_string(), v.to_string()))
             .collect::<HashMap<_, _>>(),
     };
-    for bad in [("default-ttl", "soon"), ("max-used-pct", "0"), ("durability", "buffer")] {
+    let bad = [
+        ("default-ttl", "soon"),
+        ("max-used-pct", "0"),
+        ("durability", "buffer"),
+        ("evict-used-pct", "101"),
+        ("evict-used-pct", "96"),
+        // As much as max-used-pct is: writes would be refused before anything is evicted.
+        ("evict-used-pct", "90"),
+    ];
+    for bad in bad {
         let request = set(&[("default-ttl", "1d"), bad]);
         assert_eq!(code(admin.set_config(request).await), Code::Invalid);
     }
     let answer = records.put(put("k", vec![int("a", 1)])).await.unwrap().into_inner();
     assert_eq!(answer.metadata.unwrap().void_time_ms, 0);
-    admin.set_config(set(&[("default-ttl", "1d"), ("max-used-pct", "80")])).await.unwrap();
+    let good = [("default-ttl", "1d"), ("max-used-pct", "80"), ("evict-used-pct", "70")];
+    admin.set_config(set(&good)).await.unwrap();
+    assert_eq!(code(admin.set_config(set(&[("max-used-pct", "70")])).await), Code::Invalid);
     let answer = records.put(put("k", vec![int("a", 1)])).await.unwrap().into_inner();
     assert_ne!(answer.metadata.unwrap().void_time_ms, 0);
     let toml = admin.get_config(GetConfigRequest {}).await.unwrap().into_inner().toml;
     let shown = Config::parse(&toml).unwrap().namespaces.remove(0).engine;
     assert_eq!((shown.default_ttl_ms, shown.max_used_pct), (86_400_000, 80));
+    let engine = node.node().namespace("test").unwrap();
+    assert_eq!(
+        (engine.max_used_pct(), engine.evict_used_pct(), shown.evict_used_pct),
+        (80, 70, 70)
+    );
+    let namespaces = admin.list_namespaces(ListNamespacesRequest {}).await.unwrap().into_inner();
+    let told = &namespaces.namespaces[0];
+    assert_eq!((told.max_used_pct, told.evict_used_pct), (80, 70));
 }
 
 /// A single node is the only member and master of every partition; a watcher gets the map at once and is told of the stop.

@@ -45,3 +45,34 @@ async fn metrics_count_operations() {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
 }
+
+/// `/metrics` tells of space what an operator's alarms need: how much is used, free and refused, what each byte written costs, and how full
+/// the blocks are.
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_tell_of_space() {
+    let node = TestNode::start();
+    let before = fetch(&node, "/metrics").await;
+    // Nothing over nothing is no number.
+    assert!(!before.contains("cairn_namespace_write_amplification{"), "{before}");
+    node.records().await.put(put("k", vec![int("a", 1)])).await.unwrap();
+    let metrics = fetch(&node, "/metrics").await;
+    let value = |name: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not in\n{metrics}")).parse::<f64>().unwrap()
+    };
+    let of = |name: &str| value(&format!("cairn_namespace_{name}{{namespace=\"test\"}}"));
+    assert!(of("in_use_bytes") > 0.0 && of("in_use_bytes") < of("capacity_bytes"));
+    assert!(of("free_blocks") > 0.0 && of("free_blocks") < of("blocks"));
+    assert!(of("write_amplification") >= 1.0);
+    assert!(of("written_bytes_total") > 0.0);
+    let zeros = ["tombstones", "expired_total", "evicted_total", "refused_full_total"];
+    let still = ["reclaimed_blocks_total", "moved_records_total", "moved_bytes_total"];
+    for name in zeros.into_iter().chain(still).chain(["discarded_blocks_total"]) {
+        assert_eq!(of(name), 0.0, "{name}");
+    }
+    let full = |tenth: &str| {
+        value(&format!("cairn_namespace_blocks_by_fill{{namespace=\"test\",full=\"{tenth}\"}}"))
+    };
+    // The only block is still open.
+    assert_eq!((full("0.1"), full("1.0")), (0.0, 0.0));
+}

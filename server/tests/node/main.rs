@@ -7,6 +7,7 @@ mod limits;
 mod pipeline;
 mod records;
 mod scan;
+mod space;
 mod start;
 mod stop;
 mod support;

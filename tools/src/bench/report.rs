@@ -134,16 +134,16 @@ pub fn notes(outcome: &Outcome) -> Vec<String> {
 /// What the engine wrote for what it was given, and the space it has left.
 fn engine(outcome: &Outcome) -> Option<String> {
     let (before, after) = outcome.stats.as_ref()?;
-    let written = after.bytes_flushed - before.bytes_flushed;
-    let values = outcome.total.direction(false).bytes;
-    if values == 0 || outcome.beside > 1 && written == 0 {
+    let written = after.bytes_written - before.bytes_written;
+    let flushed = after.bytes_flushed - before.bytes_flushed;
+    if written == 0 {
         return None;
     }
-    let amplification = written as f64 / values as f64;
+    let amplification = flushed as f64 / written as f64;
     Some(format!(
-        "{} of values written in the measured time, {} by the engine from start to end ({amplification:.2} times, warm-up included); {} of {} write blocks are free",
-        units::size(values),
+        "{} of records written from start to end, {} flushed for them: write amplification {amplification:.2}, warm-up included; {} of {} write blocks are free",
         units::size(written),
+        units::size(flushed),
         units::count(after.free_blocks),
         units::count(after.total_blocks),
     ))

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use cairn_engine::{DeviceStats, Namespace, NamespaceConfig, StartKind, Stats};
+use cairn_engine::{DeviceStats, Namespace, NamespaceConfig, StartKind};
 use cairn_proto::v1::{
     DeviceInfo, GetConfigRequest, GetConfigResponse, GetNodeRequest, GetNodeResponse,
     ListNamespacesRequest, ListNamespacesResponse, ListSetsRequest, ListSetsResponse,
@@ -44,10 +44,15 @@ impl Admin {
         let mut config = self.operations.state.config.lock();
         let shown = config.namespaces.iter_mut().find(|one| one.engine.name == served.name);
         let shown = shown.ok_or_else(|| Problem::UnknownNamespace(served.name.as_str().into()))?;
+        let mut wanted = shown.engine.clone();
+        changes.iter().for_each(|change| change.show(&mut wanted));
+        config::check_eviction(wanted.evict_used_pct, wanted.max_used_pct)
+            .map_err(|message| Problem::Invalid(message.into()))?;
         for change in changes {
             tracing::info!(namespace = served.name, ?change, "setting changed");
-            change.apply(&served.engine, &mut shown.engine);
+            change.apply(&served.engine);
         }
+        shown.engine = wanted;
         Ok(())
     }
 }
@@ -57,6 +62,7 @@ impl Admin {
 enum Change {
     DefaultTtl(u64),
     MaxUsed(u8),
+    EvictUsed(u8),
 }
 
 impl Change {
@@ -71,23 +77,32 @@ impl Change {
                 Ok(pct @ 1..=100) => Ok(Self::MaxUsed(pct)),
                 _ => Err(invalid(format!("{value:?}: 1 to 100 are possible"))),
             },
+            "evict-used-pct" => match value.parse() {
+                Ok(pct @ 0..=100) => Ok(Self::EvictUsed(pct)),
+                _ => Err(invalid(format!("{value:?}: 0 to 100 are possible"))),
+            },
             _ => Err(invalid(
-                "cannot be changed at run time; default-ttl and max-used-pct can".into(),
+                "cannot be changed at run time; default-ttl, max-used-pct and evict-used-pct can"
+                    .into(),
             )),
         }
     }
 
-    /// Applies it to the running namespace, and to the configuration that is shown.
-    fn apply(self, engine: &Namespace, shown: &mut NamespaceConfig) {
+    /// Applies it to the running namespace.
+    fn apply(self, engine: &Namespace) {
         match self {
-            Self::DefaultTtl(ms) => {
-                engine.set_default_ttl_ms(ms);
-                shown.default_ttl_ms = ms;
-            }
-            Self::MaxUsed(pct) => {
-                engine.set_max_used_pct(pct);
-                shown.max_used_pct = pct;
-            }
+            Self::DefaultTtl(ms) => engine.set_default_ttl_ms(ms),
+            Self::MaxUsed(pct) => engine.set_max_used_pct(pct),
+            Self::EvictUsed(pct) => engine.set_evict_used_pct(pct),
+        }
+    }
+
+    /// Applies it to the configuration that is shown.
+    fn show(self, config: &mut NamespaceConfig) {
+        match self {
+            Self::DefaultTtl(ms) => config.default_ttl_ms = ms,
+            Self::MaxUsed(pct) => config.max_used_pct = pct,
+            Self::EvictUsed(pct) => config.evict_used_pct = pct,
         }
     }
 }
@@ -170,7 +185,7 @@ fn namespace(served: &Served) -> NamespaceInfo {
         replication_factor: 1,
         commit_level: config::commit_level(config.commit_level).into(),
         durability: config::durability(config.durability).into(),
-        stats: Some(stats(&served.engine.stats())),
+        stats: Some(stats(&served.engine)),
         devices: served.engine.devices().into_iter().map(device).collect(),
         start_kind: match report.kind {
             StartKind::Fresh => "fresh",
@@ -179,10 +194,13 @@ fn namespace(served: &Served) -> NamespaceInfo {
         }
         .into(),
         start_ms: report.took.as_millis() as u64,
+        max_used_pct: served.engine.max_used_pct().into(),
+        evict_used_pct: served.engine.evict_used_pct().into(),
     }
 }
 
-fn stats(stats: &Stats) -> NamespaceStats {
+fn stats(engine: &Namespace) -> NamespaceStats {
+    let stats = engine.stats();
     NamespaceStats {
         records: stats.records,
         tombstones: stats.tombstones,
@@ -204,6 +222,13 @@ fn stats(stats: &Stats) -> NamespaceStats {
         damaged: stats.damaged,
         digest_mismatches: stats.digest_mismatches,
         refused_full: stats.refused_full,
+        evicted: stats.evicted,
+        bytes_written: stats.bytes_written,
+        blocks_reclaimed: stats.blocks_reclaimed,
+        records_moved: stats.records_moved,
+        bytes_moved: stats.bytes_moved,
+        blocks_discarded: stats.blocks_discarded,
+        blocks_by_fill: engine.fill_histogram().to_vec(),
     }
 }
 

@@ -75,7 +75,7 @@ mod tests {
             Error::InvalidRequest("no"),
             Error::RecordTooBig { size: 2, limit: 1 },
             Error::BinType { bin: "b".into(), operation: "add", found: "map", wanted: "int" },
-            Error::NoSpace { used_pct: 91 },
+            Error::NoSpace { used_pct: 91, max_used_pct: 90 },
             Error::Corruption { device: "d".into(), offset: 1, what: "w" },
             Error::ReadFailed { device: "d".into(), offset: 1, cause: "c".into() },
             Error::DeviceFailed { device: "d".into(), cause: "c".into(), in_doubt: true },

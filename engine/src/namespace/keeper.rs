@@ -16,11 +16,11 @@ use super::Namespace;
 use crate::device::{IoKind, reactor};
 
 /// Pause between two rounds, at least.
-const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(100);
 /// A round goes on for so long at most.
 const ROUND: Duration = Duration::from_millis(100);
 /// For each moment of work, so many of rest.
-const REST: u32 = 5;
+const REST: u32 = 3;
 
 impl Namespace {
     /// One round without a bound: sweeps every block that is due, evicts if it must. Returns how many blocks were looked through.

@@ -38,7 +38,7 @@ mod write;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst},
     },
     thread::JoinHandle,
 };
@@ -80,6 +80,8 @@ pub struct Namespace {
     record_max: u64,
     default_ttl_ms: AtomicU64,
     evict_used_pct: AtomicU8,
+    /// The block at which the next look for expired records begins.
+    sweep_from: AtomicU32,
     counters: Counters,
     report: StartReport,
     stopping: AtomicBool,

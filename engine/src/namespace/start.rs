@@ -5,7 +5,7 @@ mod contents;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst},
     },
     thread::JoinHandle,
     time::Duration,
@@ -28,6 +28,7 @@ use crate::{
     storage::{
         Shared, Sizes,
         flusher::{self, Flusher},
+        layout::lay_out,
         open::{Candidate, DeviceSet, Identity, Member, open_set},
         recover::Tally,
         store::Store,
@@ -75,7 +76,7 @@ impl Namespace {
     /// [`OpenError`] says which device does not fit and what to do.
     pub fn open(config: &NamespaceConfig, options: &OpenOptions) -> Result<Arc<Self>, OpenError> {
         config.check().map_err(OpenError::Config)?;
-        let devices = config.devices.iter().map(|device| open_device(device, &options.io));
+        let devices = config.devices.iter().map(|device| open_device(device, options));
         let devices = devices.collect::<Result<Vec<Candidate>, _>>()?;
         let namespace = Arc::new(Self::start(config, options, devices, false)?);
         namespace.spawn(options)?;
@@ -162,6 +163,7 @@ impl Namespace {
             partition_kind: first.partition_kind,
             default_ttl_ms: AtomicU64::new(config.default_ttl_ms),
             evict_used_pct: AtomicU8::new(config.evict_used_pct),
+            sweep_from: AtomicU32::new(0),
             counters,
             report,
             stopping: AtomicBool::new(false),
@@ -227,21 +229,36 @@ impl Drop for Namespace {
 const BUSY_TRIES: u32 = 200;
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
-/// Opens one device of a configuration; a file that does not exist is created.
-pub(crate) fn open_device(config: &DeviceConfig, io: &IoEngine) -> Result<Candidate, OpenError> {
+const CREATING: &str = "creating the file";
+
+/// Opens one device of a configuration; a file that does not exist is created and written through once.
+pub(crate) fn open_device(
+    config: &DeviceConfig,
+    options: &OpenOptions,
+) -> Result<Candidate, OpenError> {
     let path = config.path();
     let mode = match config {
         DeviceConfig::File { size, .. } if !path.exists() => OpenMode::Create { size: *size },
         _ => OpenMode::ReadWrite,
     };
     let doing = match mode {
-        OpenMode::Create { .. } => "creating the file",
+        OpenMode::Create { .. } => CREATING,
         _ => "opening",
     };
     let mut tries = 0;
     loop {
-        match FileDevice::open(path, mode, io) {
-            Ok(device) => return Ok((path.into(), device)),
+        match FileDevice::open(path, mode, &options.io) {
+            Ok(device) => {
+                let device: Arc<dyn Device> = device;
+                if doing == CREATING {
+                    lay_out(&device, &*options.progress).map_err(|source| OpenError::Io {
+                        path: path.into(),
+                        doing,
+                        source,
+                    })?;
+                }
+                return Ok((path.into(), device));
+            }
             Err(error)
                 if error.kind() == std::io::ErrorKind::ResourceBusy && tries < BUSY_TRIES =>
             {

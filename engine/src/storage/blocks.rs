@@ -413,7 +413,7 @@ impl BlockTable {
         &self.blocks[block as usize]
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Block> {
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Block> {
         self.blocks.iter()
     }
 

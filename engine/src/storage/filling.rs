@@ -49,6 +49,17 @@ pub(super) enum Step {
     Footer { start: u32 },
 }
 
+/// A flush write on its way.
+#[derive(Debug)]
+struct InFlight {
+    end: u32,
+    durable: bool,
+    done: bool,
+}
+
+/// While a durable write is in flight, another one is issued beside it only with so many bytes: fewer gather, for a sector is written once.
+const GATHERED: u32 = 8 << 10;
+
 /// A block that is being filled or flushed.
 #[derive(Debug)]
 pub(super) struct Filling {
@@ -68,9 +79,10 @@ pub(super) struct Filling {
     issued: u32,
     /// Everything below is on the device, though perhaps only in its cache.
     written: u32,
-    /// Flush writes on their way: their ends in order, and whether they are done.
-    in_flight: VecDeque<(u32, bool)>,
-    durable_in_flight: bool,
+    /// Flush writes on their way, in the order of their places.
+    in_flight: VecDeque<InFlight>,
+    /// Everything below survives power loss, or does when the durable writes in flight are done.
+    covered: u32,
     sync_in_flight: Option<u32>,
     footer_in_flight: bool,
     /// Everything below must become durable now.
@@ -120,7 +132,7 @@ impl Filling {
             issued: 0,
             written: 0,
             in_flight: VecDeque::new(),
-            durable_in_flight: false,
+            covered: 0,
             sync_in_flight: None,
             footer_in_flight: false,
             target: 0,
@@ -235,9 +247,11 @@ impl Filling {
         records_hint: u64,
     ) -> Option<Step> {
         let room = self.in_flight.len() < most_in_flight;
-        let step = if self.target > self.issued && !self.durable_in_flight && room {
+        let alone = !self.in_flight.iter().any(|write| write.durable);
+        let gathered = alone || self.cursor - self.issued >= GATHERED;
+        let step = if self.target > self.issued && gathered && room {
             self.step_to_target(unit)
-        } else if self.has_full_unit(unit) && room && !self.durable_in_flight {
+        } else if self.has_full_unit(unit) && room && alone {
             let end = (self.issued / unit + 1) * unit;
             Some(self.issue(end, false))
         } else if self.needs_sync() {
@@ -254,25 +268,27 @@ impl Filling {
         step
     }
 
-    /// Writes up to the target. Full units go first and together; the rest is one durable write when nothing before it is unsynced.
+    /// Writes up to the target. What nobody waited for before goes first, in full units and unsynced; else it is one durable write.
     fn step_to_target(&mut self, unit: u32) -> Option<Step> {
-        let all_synced = self.image.synced() == self.issued;
-        if !all_synced && self.has_full_unit(unit) {
+        let all_covered = self.covered == self.issued;
+        if !all_covered && self.has_full_unit(unit) {
             return Some(self.issue((self.issued / unit + 1) * unit, false));
         }
         self.pad();
         // All of it becomes durable now, what nobody asked for too: nothing is left to wait for.
         self.target = self.cursor;
         self.waiting_since = None;
-        Some(self.issue(self.cursor, all_synced))
+        Some(self.issue(self.cursor, all_covered))
     }
 
     fn issue(&mut self, end: u32, durable: bool) -> Step {
         debug_assert!(end.is_multiple_of(self.sector) && end <= self.cursor && end > self.issued);
         let start = self.issued;
         self.issued = end;
-        self.in_flight.push_back((end, false));
-        self.durable_in_flight |= durable;
+        self.in_flight.push_back(InFlight { end, durable, done: false });
+        if durable {
+            self.covered = end;
+        }
         Step::Write { start, end, durable }
     }
 
@@ -280,7 +296,7 @@ impl Filling {
         self.target > self.image.synced()
             && self.written >= self.target
             && self.sync_in_flight.is_none()
-            && !self.durable_in_flight
+            && self.covered < self.target
     }
 
     /// Ends the flush at a sector boundary, so that the sector is complete and never written again.
@@ -336,25 +352,25 @@ impl Filling {
         Step::Footer { start }
     }
 
-    /// A flush write that ends at `end` is done. Returns how far the block is durable now, if it has come further.
-    pub(super) fn write_done(&mut self, end: u32, durable: bool) -> Option<u32> {
-        let slot = self.in_flight.iter_mut().find(|(at, _)| *at == end);
-        slot.expect("only writes that were issued complete").1 = true;
-        while let Some((at, true)) = self.in_flight.front() {
-            self.written = *at;
-            self.in_flight.pop_front();
+    /// The flush write that ends at `end` is done. Returns how far the block is durable now, if it has come further.
+    pub(super) fn write_done(&mut self, end: u32) -> Option<u32> {
+        let write = self.in_flight.iter_mut().find(|write| write.end == end);
+        write.expect("only writes that were issued complete").done = true;
+        let mut durable = None;
+        while let Some(first) = self.in_flight.pop_front_if(|first| first.done) {
+            self.written = first.end;
+            // A durable write is issued only when everything before it is durable or will be by such a write. They complete here in the
+            // order of their places, so this extends an unbroken prefix.
+            durable = first.durable.then_some(first.end).or(durable);
         }
-        if !durable {
-            return None;
-        }
-        // A durable write is issued only when everything before it is durable, so this extends an unbroken prefix.
-        self.durable_in_flight = false;
-        Some(end)
+        durable
     }
 
     /// The sync in flight is done; what it made durable.
     pub(super) fn sync_done(&mut self) -> u32 {
-        self.sync_in_flight.take().expect("a sync was in flight")
+        let end = self.sync_in_flight.take().expect("a sync was in flight");
+        self.covered = self.covered.max(end);
+        end
     }
 
     /// Everything below `end` survives power loss.

@@ -73,7 +73,7 @@ struct Planned {
 
 #[derive(Debug)]
 enum What {
-    Write { end: u32, durable: bool },
+    Write { end: u32 },
     Sync,
     Footer,
 }
@@ -205,7 +205,7 @@ impl Flusher {
         };
         let (completion, what) = match step {
             Step::Write { start, end, durable } => {
-                (write(start, end, durable), What::Write { end, durable })
+                (write(start, end, durable), What::Write { end })
             }
             Step::Sync => (store.device.sync(), What::Sync),
             Step::Footer { start } => (write(start, shared.block_size as u32, true), What::Footer),
@@ -239,7 +239,7 @@ impl Flusher {
         let filling = found.find(|filling| filling.sequence == done.sequence);
         let filling = filling.expect("a block stays until its footer is written");
         let durable = match done.what {
-            What::Write { end, durable } => filling.write_done(end, durable),
+            What::Write { end } => filling.write_done(end),
             What::Sync | What::Footer => Some(filling.sync_done()),
         };
         let Some(end) = durable else { return };

@@ -16,6 +16,7 @@ pub(crate) mod flusher;
 pub(crate) mod image;
 pub mod inspect;
 mod kick;
+pub(crate) mod layout;
 pub(crate) mod open;
 pub mod prepare;
 pub(crate) mod read;

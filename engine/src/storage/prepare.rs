@@ -32,7 +32,7 @@ pub fn prepare(
     };
     let mut devices: Vec<Candidate> = Vec::new();
     for device in &config.devices {
-        let candidate = open_device(device, &options.io)?;
+        let candidate = open_device(device, options)?;
         if !force.iter().any(|path| path == device.path()) {
             refuse_if_used(device, &candidate.1, identity.write_block)?;
         }

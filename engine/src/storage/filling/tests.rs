@@ -55,7 +55,7 @@ impl Device {
                 let state = if durable { DURABLE } else { DONE };
                 self.sectors[(start / self.sector) as usize..(end / self.sector) as usize]
                     .fill(state);
-                filling.write_done(end, durable)
+                filling.write_done(end)
             }
             Step::Sync => {
                 self.sectors

@@ -47,7 +47,7 @@ type Value = fn(&Stats) -> u64;
 
 /// Name, help and value of every gauge of a namespace: a new one is a line here.
 const GAUGES: &[(&str, &str, Value)] = &[
-    ("records", "Records, without tombstones and expired ones", |s| s.records),
+    ("records", "Records, without tombstones", |s| s.records),
     ("tombstones", "Durable deletes still kept", |s| s.tombstones),
     ("index_bytes", "Bytes the index holds in RAM", |s| s.index_bytes),
     ("buffer_bytes", "Bytes of write buffers and the post-write cache", |s| s.buffer_bytes),

@@ -108,14 +108,8 @@ fn write_footer(shared: &Shared, block: u32, entries: &[FooterEntry]) {
         sequence,
         floor: versions.clone().min().unwrap_or_default(),
         max: versions.max().unwrap_or_default(),
-        filled: entries
-            .iter()
-            .map(|entry| crate::storage::blocks::cost(entry.size, entry.tombstone))
-            .sum(),
-        in_use: entries
-            .iter()
-            .map(|entry| crate::storage::blocks::cost(entry.size, entry.tombstone))
-            .sum(),
+        filled: entries.iter().map(|entry| crate::storage::blocks::cost(entry.size, entry.tombstone)).sum(),
+        in_use: entries.iter().map(|entry| crate::storage::blocks::cost(entry.size, entry.tombstone)).sum(),
         records,
         live: records,
         ..BlockStateImage::default()

@@ -66,7 +66,7 @@ fn print_namespaces(namespaces: &[(Namespace, Vec<Set>)]) {
 fn index(stats: &Stats) -> String {
     let (bytes, records) = (stats.index_bytes, stats.records + stats.tombstones);
     match records {
-        0..10_000 => units::size(bytes),
+        0..1_000_000 => units::size(bytes),
         records => {
             format!("{} ({:.1} B/record)", units::size(bytes), bytes as f64 / records as f64)
         }
@@ -131,14 +131,9 @@ fn print_trouble(name: &str, stats: &Stats) {
     }
 }
 
-/// The share of blocks that are not free, in per cent.
-fn used(total: u64, free: u64) -> f64 {
-    units::percent(total.saturating_sub(free), total)
-}
-
 fn print_devices(namespaces: &[(Namespace, Vec<Set>)]) {
     let mut table =
-        output::table(&["device", "namespace", "size", "sector", "blocks used", "live", "state"]);
+        output::table(&["device", "namespace", "size", "sector", "live", "free blocks", "state"]);
     for (namespace, _) in namespaces {
         for device in &namespace.devices {
             table.add_row([
@@ -146,8 +141,8 @@ fn print_devices(namespaces: &[(Namespace, Vec<Set>)]) {
                 namespace.name.clone(),
                 units::size(device.size_bytes),
                 units::size(device.sector_bytes.into()),
-                output::bar(used(device.total_blocks, device.free_blocks), 10),
                 output::bar(units::percent(device.in_use_bytes, device.size_bytes), 10),
+                units::count(device.free_blocks),
                 device.state.clone(),
             ]);
         }

@@ -190,6 +190,10 @@ impl Device for FileDevice {
         self.send(0, 0, |done| Work::Sync { done })
     }
 
+    fn can_discard(&self) -> bool {
+        self.block_device
+    }
+
     fn discard(&self, offset: u64, len: u64) -> Completion<()> {
         let checked =
             self.check_writable().and_then(|()| request::check_range(self.geometry, offset, len));

@@ -79,6 +79,11 @@ pub trait Device: Send + Sync + 'static {
     /// Completes when every write that completed before this call survives power loss.
     fn sync(&self) -> Completion<()>;
 
+    /// Whether [`Self::discard`] does anything.
+    fn can_discard(&self) -> bool {
+        true
+    }
+
     /// Tells the device that these bytes are not needed any more. What a later read finds there is undefined. A
     /// device that cannot do this completes at once without an error.
     fn discard(&self, offset: u64, len: u64) -> Completion<()>;

@@ -47,9 +47,9 @@ use std::{
     time::Duration,
 };
 
+use self::heads::HeadStatus;
 pub use self::tally::Progress;
 pub(crate) use self::tally::Tally;
-use self::heads::HeadStatus;
 use super::{Shared, store::Store};
 use crate::{
     device::{IoKind, IoResult, reactor},

@@ -247,7 +247,7 @@ impl Store {
 
     /// Whether it pays to tell the device that a freed block's bytes are not needed: it will lie free for a while.
     pub(super) fn discards_soon(&self) -> bool {
-        self.space.is_ample()
+        self.device.can_discard() && self.space.is_ample()
     }
 
     /// What is durable here may be what blocks of other devices wait for.

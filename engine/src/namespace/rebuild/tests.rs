@@ -15,7 +15,7 @@ use crate::{
     namespace::start::build_shared,
     storage::{
         Shared,
-        blocks::BlockState,
+        blocks::{self, BlockState},
         open::{Identity, open_set},
         recover::Tally,
     },
@@ -108,8 +108,8 @@ fn write_footer(shared: &Shared, block: u32, entries: &[FooterEntry]) {
         sequence,
         floor: versions.clone().min().unwrap_or_default(),
         max: versions.max().unwrap_or_default(),
-        filled: entries.iter().map(|entry| crate::storage::blocks::cost(entry.size, entry.tombstone)).sum(),
-        in_use: entries.iter().map(|entry| crate::storage::blocks::cost(entry.size, entry.tombstone)).sum(),
+        filled: entries.iter().map(|entry| blocks::cost(entry.size, entry.tombstone)).sum(),
+        in_use: entries.iter().map(|entry| blocks::cost(entry.size, entry.tombstone)).sum(),
         records,
         live: records,
         ..BlockStateImage::default()
@@ -141,7 +141,7 @@ fn check(shared: &Shared, footers: &[(u32, Vec<FooterEntry>)], batch_len: usize)
         let there = entries.iter().find(|there| there.offset == offset).expect("a record");
         assert_eq!((there.digest, there.version), (*digest, expected.version));
         assert_eq!(entry.tombstone, expected.tombstone);
-        live_bytes[block as usize] += entry.size.bytes() as u32;
+        live_bytes[block as usize] += blocks::cost(entry.size, entry.tombstone);
     }
     for block in 1..BLOCKS {
         assert_eq!(shared.blocks.get(block).in_use(), live_bytes[block as usize], "block {block}");

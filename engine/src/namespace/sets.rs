@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst},
     },
 };
 
@@ -38,6 +38,10 @@ pub(crate) struct Sets {
     /// Truncations whose records have not all been removed from the index.
     sweeping: RwLock<Vec<Truncation>>,
     any_sweeping: AtomicBool,
+    /// The version sequence of the truncation that is being made durable; 0 for none.
+    undecided: AtomicU64,
+    /// The version sequence of the last truncation that the devices know of.
+    durable: AtomicU64,
     /// The last eviction, of which something may still be in the index.
     evicting: RwLock<Option<Truncation>>,
     any_evicted: AtomicBool,
@@ -104,8 +108,23 @@ impl Sets {
     /// Makes a truncation count while its records are still in the index.
     pub(crate) fn begin_sweep(&self, truncation: Truncation) {
         let mut sweeping = self.sweeping.write();
+        self.undecided.store(truncation.cut.sequence, SeqCst);
         sweeping.push(truncation);
         self.any_sweeping.store(true, SeqCst);
+    }
+
+    /// It has been decided whether the truncation survives a loss of power.
+    pub(crate) fn decided(&self, truncation: Truncation, durable: bool) {
+        if durable {
+            self.durable.store(truncation.cut.sequence, SeqCst);
+        }
+        self.undecided.store(0, SeqCst);
+    }
+
+    /// Whether the truncation survives a loss of power; `None` while that is not known.
+    pub(crate) fn is_durable(&self, truncation: &Truncation) -> Option<bool> {
+        let cut = truncation.cut.sequence;
+        (self.undecided.load(SeqCst) != cut).then(|| cut <= self.durable.load(SeqCst))
     }
 
     /// The truncation's records have left the index.
@@ -163,9 +182,9 @@ pub(crate) fn takes(cut: &Truncation, record: &FooterEntry) -> bool {
         && (cut.until == 0 || (expiry != CoarseExpiry::NEVER && expiry.seconds() <= cut.until))
 }
 
-/// Whether a record is gone by one of the cuts.
-pub(crate) fn is_cut(truncations: &[Truncation], record: &FooterEntry) -> bool {
-    truncations.iter().any(|cut| takes(cut, record))
+/// The cut by which a record is gone, if it is: a truncation before an eviction.
+pub(crate) fn cut_of<'a>(cuts: &'a [Truncation], record: &FooterEntry) -> Option<&'a Truncation> {
+    cuts.iter().filter(|cut| takes(cut, record)).min_by_key(|cut| cut.until)
 }
 
 /// Adds a cut to a table, in place of those that take no more than it does.

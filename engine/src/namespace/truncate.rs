@@ -18,10 +18,20 @@ use crate::{
     device::{Completion, reactor},
     error::Error,
     format::{Truncation, truncations_max},
-    index::CoarseExpiry,
+    index::{CoarseExpiry, Entry},
     model::Version,
     storage::{failed, survey},
 };
+
+/// What became of a record that was to be moved, by the cuts under way.
+pub(super) enum Dropped {
+    /// It is to be moved, if it is still there: an evicted one perhaps as a tombstone.
+    No,
+    /// It is not to be moved.
+    Done,
+    /// That is not decided yet: whoever decides it wakes those who wait for room.
+    NotYet,
+}
 
 impl Namespace {
     /// Removes all records of `set`, or of the whole namespace, that were written before the call. Durable when it returns. Returns how
@@ -67,7 +77,10 @@ impl Namespace {
         let truncation = |cut| Truncation { set_hash, cut, until: 0 };
         let cut = self.shared.cut(|cut| self.sets.begin_sweep(truncation(cut)));
         let truncation = truncation(cut);
-        self.write_cut(truncation)?;
+        let written = self.write_cut(truncation);
+        self.sets.decided(truncation, written.is_ok());
+        self.shared.stores.iter().for_each(|store| store.room.wake_all());
+        written?;
         let (removed, complete) = self.sweep(truncation);
         // While it is not complete, the cut hides what is left, and the next start leaves it out.
         if complete {
@@ -156,25 +169,48 @@ impl Namespace {
         }
         self.index.with_slot(footer.digest, |slot| {
             let Some(entry) = lying.entry(&self.shared, slot) else { return false };
-            slot.remove();
+            // It died of the cut: until it is overwritten, the cut has to stay.
+            let at = cut.cut.sequence - 1;
+            if entry.tombstone && cut.until != 0 {
+                return false;
+            }
             if entry.tombstone {
                 self.counters.tombstones.sub(1);
             } else {
                 self.sets.count_out(footer.set_hash);
             }
-            // It died of the cut: until it is overwritten, the cut has to stay.
-            let at = cut.cut.sequence - 1;
+            if entry.older && cut.until != 0 {
+                // An eviction leaves alone what would live longer: an older version, perhaps.
+                slot.set(Entry { tombstone: true, ..entry });
+                self.counters.tombstones.add(1);
+                self.shared.evict(entry.location, entry.size, footer.version, at);
+                return true;
+            }
+            slot.remove();
             self.shared.kill(entry.location, entry.size, entry.tombstone, at, None);
             !entry.tombstone
         })
     }
 
-    /// Removes a record that is about to be moved, if a cut under way takes it. Whether one does: then it must not be moved to where the cut
-    /// does not look any more.
-    pub(super) fn drop_cut(&self, lying: Lying<'_>) -> bool {
-        let Some(cut) = self.sets.under_way(|cut| takes(cut, lying.footer)) else { return false };
-        self.drop_by(&cut, lying);
-        true
+    /// Removes a record that is about to be moved, if a cut under way takes it. What a truncation takes must not be moved to where it does not
+    /// look any more. Nor may it go before the truncation is durable: its block could be freed, a crash undo the truncation, and an older
+    /// version, elsewhere, be the newest.
+    pub(super) fn drop_cut(&self, lying: Lying<'_>) -> Dropped {
+        let Some(cut) = self.sets.under_way(|cut| takes(cut, lying.footer)) else {
+            return Dropped::No;
+        };
+        if cut.until != 0 {
+            self.drop_by(&cut, lying);
+            return Dropped::No;
+        }
+        match self.sets.is_durable(&cut) {
+            Some(true) => {
+                self.drop_by(&cut, lying);
+                Dropped::Done
+            }
+            Some(false) => Dropped::Done,
+            None => Dropped::NotYet,
+        }
     }
 
     fn wait_until_sealed(&self, cut: Version) {

@@ -54,6 +54,8 @@ const PREFETCH_AHEAD: usize = 8;
 const OLDEST_OF: u32 = 24;
 /// Victims without a free block more, for each block of the device, until nothing is to be won.
 const FRUITLESS: u32 = 2;
+/// A victim that cannot be moved for want of room counts as so large a part of the device's blocks.
+const STUCK_PART: u32 = 8;
 
 type Reading<T> = Pin<Box<dyn Future<Output = IoResult<T>> + Send>>;
 
@@ -84,6 +86,8 @@ struct Progress {
 struct Victim {
     block: u32,
     sequence: u64,
+    /// Its footer told of all its records.
+    complete: bool,
     stage: Stage,
 }
 
@@ -110,6 +114,8 @@ enum Moved {
     Done,
     /// Not just now: there is no room, or a truncation is being decided.
     NoRoom,
+    /// There is no room, and none will come.
+    Stuck,
     /// The namespace or the device takes no more.
     Over,
 }
@@ -161,6 +167,13 @@ impl Defragmenter {
             match moving.one(&entries[*next], pieces) {
                 Moved::Done => *next += 1,
                 Moved::Over => return Turn::Idle,
+                Moved::Stuck => {
+                    // The others may fit in what room is left; if it is none of them, nothing is to be won.
+                    self.ahead.pop_front();
+                    self.progress.victims += store.block_count / STUCK_PART + 1;
+                    self.check_progress(store);
+                    return Turn::Worked;
+                }
                 Moved::NoRoom => {
                     let mut changed = std::pin::pin!(store.room.changed_since(turn));
                     return match changed.as_mut().poll(&mut context) {
@@ -171,6 +184,11 @@ impl Defragmenter {
             }
         }
         if end == entries.len() {
+            let (block, complete) = (first.block, first.complete);
+            if !complete && namespace.shared.blocks.get(block).in_use() > 0 {
+                // Its footer is damaged, and not all that the index has here was found.
+                namespace.shared.blocks.get(block).pin();
+            }
             self.ahead.pop_front();
             namespace.shared.counters.reclaimed.add(1);
             self.check_progress(store);
@@ -185,12 +203,14 @@ impl Defragmenter {
             let Some(block) = self.next_victim(namespace, store) else { return };
             let state = namespace.shared.blocks.get(block);
             let sequence = state.sequence();
-            if state.state() != BlockState::Sealed || self.has(block) {
+            if state.state() != BlockState::Sealed || state.dead_bytes() == 0 || self.has(block) {
+                // It was chosen a while ago.
                 continue;
             }
             self.victims += 1;
             let entries = Box::pin(survey::entries(Arc::clone(&namespace.shared), block));
-            self.ahead.push_back(Victim { block, sequence, stage: Stage::Entries(entries) });
+            let stage = Stage::Entries(entries);
+            self.ahead.push_back(Victim { block, sequence, complete: true, stage });
         }
     }
 
@@ -208,7 +228,7 @@ impl Defragmenter {
         let wants_oldest = !store.is_short() || self.victims % OLDEST_OF == OLDEST_OF - 1;
         if wants_oldest && namespace.counters.tombstones.get() > 0 {
             let oldest = victims::oldest(&namespace.shared, store);
-            if let Some((_, block)) = oldest.filter(|(_, block)| !self.has(*block)) {
+            if let Some(block) = oldest.filter(|&block| !self.has(block)) {
                 return Some(block);
             }
         }
@@ -268,7 +288,10 @@ impl Victim {
             Stage::Entries(reading) => {
                 let Poll::Ready(read) = reading.as_mut().poll(context) else { return false };
                 let mut entries = match read {
-                    Ok((entries, _)) => entries,
+                    Ok((entries, complete)) => {
+                        self.complete = complete;
+                        entries
+                    }
                     Err(error) => return self.unreadable(namespace, &error),
                 };
                 let wanted = self.still_there(namespace, &mut entries);
@@ -403,7 +426,8 @@ impl Moving<'_> {
                 shared.counters.bytes_moved.add(size.bytes());
                 Moved::Done
             }
-            Some(Append::Wait(_) | Append::Full) => Moved::NoRoom,
+            Some(Append::Wait(_)) => Moved::NoRoom,
+            Some(Append::Full) => Moved::Stuck,
             Some(Append::Failed(_) | Append::Closed) => Moved::Over,
         }
     }

@@ -6,6 +6,8 @@
 //!
 //! Records that never expire are never evicted.
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use super::{Namespace, lying::Lying};
 use crate::{
     device::reactor,
@@ -20,6 +22,8 @@ use crate::{
 
 /// Of the space, the part that is evicted at least, so that it is not done all the time.
 const STEP_PART: u64 = 200;
+/// Where nothing expires, the next look for something to evict comes so many milliseconds later.
+const NOTHING_EXPIRES_MS: u64 = 10_000;
 /// Bits of a remaining life that are told apart: instants are chosen to within 2 per cent of it.
 const BITS: u32 = 7;
 
@@ -32,9 +36,22 @@ impl Namespace {
         if percent == 0 || used <= allowed {
             return 0;
         }
-        let _one_at_a_time = self.sets.truncating.lock();
-        let Some(until) = self.instant_for(used - allowed + capacity / STEP_PART) else { return 0 };
-        let cut = self.shared.take_version();
+        // Who holds it may be closing the namespace, and waiting for this thread.
+        let Some(_one_at_a_time) = self.sets.truncating.try_lock() else { return 0 };
+        let now = self.shared.clock.monotonic().as_millis() as u64;
+        if self.stopping.load(SeqCst) || now < self.evict_again_ms.load(SeqCst) {
+            return 0;
+        }
+        let wanted = used - allowed + capacity / STEP_PART;
+        let Some(until) = self.instant_for(wanted) else {
+            // It took a look at every index entry to learn that nothing expires.
+            self.evict_again_ms.store(now + NOTHING_EXPIRES_MS, SeqCst);
+            return 0;
+        };
+        // Under the streams' locks: a record that is being moved just now is there before the cut, or is looked at again. Its block is closed,
+        // so that its footer tells of it.
+        let cut = self.shared.cut(|_| ());
+        self.wait_until_sealed(cut);
         let eviction = Truncation { set_hash: 0, cut, until };
         let most = truncations_max(self.shared.block_size, self.shared.stores.len());
         if self.table_with(eviction).len() > most {

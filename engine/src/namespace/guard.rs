@@ -20,7 +20,7 @@ const ASKED_MOST: u32 = 4096;
 impl Guarding {
     /// As it is now.
     pub(super) fn now(namespace: &Namespace) -> Self {
-        Self { horizon: namespace.horizon(), asked: 0 }
+        Self { horizon: namespace.horizon(), asked: 1 }
     }
 
     /// The horizon as far as it is known.
@@ -29,7 +29,7 @@ impl Guarding {
     }
 
     fn horizon(&mut self, namespace: &Namespace) -> u64 {
-        if self.horizon == 0 || self.asked >= ASKED_MOST {
+        if self.asked == 0 || self.asked >= ASKED_MOST {
             *self = Self::now(namespace);
         }
         self.asked += 1;

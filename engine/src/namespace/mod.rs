@@ -80,6 +80,8 @@ pub struct Namespace {
     record_max: u64,
     default_ttl_ms: AtomicU64,
     evict_used_pct: AtomicU8,
+    /// When to look again for something to evict, in milliseconds of the monotonic clock.
+    evict_again_ms: AtomicU64,
     /// The block at which the next look for expired records begins.
     sweep_from: AtomicU32,
     counters: Counters,
@@ -260,7 +262,7 @@ impl Namespace {
         for (flusher, store) in flushers.iter_mut().zip(&self.shared.stores) {
             store.flusher.take();
             flusher.turn(&self.shared, waker);
-            busy |= !flusher.is_idle() || !store.is_clean();
+            busy |= !flusher.is_idle() || !(store.is_clean() || store.failure().is_some());
         }
         busy
     }

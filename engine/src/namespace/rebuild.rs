@@ -228,7 +228,11 @@ impl<'a> Rebuild<'a> {
                 slot.set(Entry { older: true, ..found.entry });
                 Meeting::Won(Some(old))
             }
-            // The same version twice was moved from one place to the other.
+            // The same version twice was moved from one place to the other, perhaps as the tombstone that stands for it.
+            Some(Equal) if self.stays(&found.entry, &old) => {
+                slot.set(Entry { older: old.older, ..found.entry });
+                Meeting::Won(Some(old))
+            }
             Some(Equal) => Meeting::Lost,
             Some(Less) => {
                 slot.set(Entry { older: true, ..old });
@@ -247,6 +251,20 @@ impl<'a> Rebuild<'a> {
         };
         self.shared.kill(dead.location, dead.size, dead.tombstone, at, None);
         counts.of_set(found.set_hash, |set| set.count_out(dead.tombstone));
+    }
+
+    /// Whether of two copies the first one counts: the tombstone; else the one in the older block, so that a block into which something was
+    /// being moved when the node stopped is empty again.
+    fn stays(&self, copy: &Entry, other: &Entry) -> bool {
+        let opened = |entry: &Entry| {
+            let block = self.shared.blocks.locate(entry.location);
+            block.map(|(block, _)| self.shared.blocks.get(block).sequence())
+        };
+        match (copy.tombstone, other.tombstone) {
+            (true, false) => true,
+            (false, true) => false,
+            _ => opened(copy) < opened(other),
+        }
     }
 
     /// No version in the block of this location is lower.

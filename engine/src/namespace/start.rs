@@ -163,6 +163,7 @@ impl Namespace {
             partition_kind: first.partition_kind,
             default_ttl_ms: AtomicU64::new(config.default_ttl_ms),
             evict_used_pct: AtomicU8::new(config.evict_used_pct),
+            evict_again_ms: AtomicU64::new(0),
             sweep_from: AtomicU32::new(0),
             counters,
             report,

@@ -99,7 +99,8 @@ impl Namespace {
             }
         }
         let state = self.shared.blocks.get(block);
-        if state.sequence() == sequence {
+        // An open one is not done with: what it holds is seen when it is sealed.
+        if state.sequence() == sequence && state.state() == BlockState::Sealed {
             state.looked_through(due::when(left.into_iter(), now), guard);
         }
     }

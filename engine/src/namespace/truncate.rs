@@ -213,7 +213,7 @@ impl Namespace {
         }
     }
 
-    fn wait_until_sealed(&self, cut: Version) {
+    pub(super) fn wait_until_sealed(&self, cut: Version) {
         for store in &self.shared.stores {
             loop {
                 let turn = store.room.turn();

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     format::{FooterEntry, LINKS, Link, LinkState},
-    model::{Location, SizeClass},
+    model::Location,
 };
 
 /// The blocks being filled and flushed.
@@ -115,23 +115,22 @@ impl Store {
             return Append::Full;
         }
         let mut stream = record.stream;
-        let fits = |streams: &Streams, stream: StreamId, size: SizeClass| {
-            streams.open[stream.index()].as_ref().is_some_and(|open| open.fits(size))
-        };
-        if !fits(&streams, stream, record.size) {
-            if self.space.may_open(claim) {
-                if !self.open_next(shared, &mut streams, stream) {
+        let may_open = self.space.may_open(claim);
+        // What was opened with a free block that a writer may not take is not his to fill either: he would use up the defragmenter's last
+        // blocks one by one.
+        let fits =
+            |open: &Filling| open.fits(record.size) && (may_open || !open.withheld_from(claim));
+        if !streams.open[stream.index()].as_ref().is_some_and(fits) {
+            let any = streams.open.iter().position(|open| open.as_ref().is_some_and(fits));
+            match any.filter(|_| claim == Claim::Reclaim && self.space.is_at_last_block()) {
+                // The last block is for what fits nowhere else: then it holds nothing but what still lies in its old place too, and a
+                // crash leaves it empty.
+                Some(other) => stream = StreamId(other as u8),
+                None if !may_open => return self.no_room(shared, &streams, claim, turn),
+                None if !self.open_next(shared, &mut streams, stream, claim) => {
                     return Append::Wait(turn);
                 }
-                self.space.opened(claim);
-            } else if let Some(other) = (0..STREAMS as u8)
-                .map(StreamId)
-                .find(|&other| claim == Claim::Reclaim && fits(&streams, other, record.size))
-            {
-                // The last block that is left must hold whatever has to leave another.
-                stream = other;
-            } else {
-                return self.no_room(shared, &streams, claim, turn);
+                None => self.space.opened(claim),
             }
         }
         let open = streams.open[stream.index()].as_mut().expect("a block is open");
@@ -174,7 +173,7 @@ impl Store {
         let dies_closing = streams.closing.iter().any(|f| shared.blocks.get(f.block).in_use() == 0);
         if dies_closing || self.space.will_grow(comes_free) {
             shared.stores.iter().for_each(Store::hurry);
-        } else if self.is_exhausted() && claim != Claim::Reclaim {
+        } else if streams.closing.is_empty() && (self.is_exhausted() || claim == Claim::Reclaim) {
             return Append::Full;
         }
         if claim != Claim::Reclaim {
@@ -184,7 +183,13 @@ impl Store {
     }
 
     /// Closes the stream's open block and opens a free one; false when no image is free.
-    fn open_next(&self, shared: &Shared, streams: &mut Streams, stream: StreamId) -> bool {
+    fn open_next(
+        &self,
+        shared: &Shared,
+        streams: &mut Streams,
+        stream: StreamId,
+        claim: Claim,
+    ) -> bool {
         // Images come back when a closing block is sealed. With none on its way, only readers hold them, and waiting for those could
         // last: then one more is made.
         let nothing_comes_back = streams.closing.is_empty();
@@ -204,6 +209,7 @@ impl Store {
             sequence,
             birth,
             stream,
+            claim,
             device: self.superblock.device(),
             device_seed: self.seed,
             sector: self.sector,

@@ -74,8 +74,8 @@ pub(crate) struct Block {
     filled: AtomicU32,
     /// What the live ones among them cost.
     in_use: AtomicU32,
-    /// Records that would count if nothing else told of them: the live ones, and those dead that something guards against.
-    records: AtomicU32,
+    /// Dead records that would count if nothing else told of them: something guards against them.
+    dead: AtomicU32,
     live: AtomicU32,
     state: AtomicU8,
     stream: AtomicU8,
@@ -112,7 +112,7 @@ pub(crate) struct Contents {
     pub(crate) guard: u64,
     /// When it is worth looking through for expired records, in milliseconds since 1970; `u64::MAX` for never.
     pub(crate) due: u64,
-    /// Bytes between them, which flushes left behind. Nobody will need them: they are won back as dead records are.
+    /// Bytes between them, which flushes left behind, and behind them, if the block was closed early: they are won back as dead records are.
     pub(crate) gaps: u32,
 }
 
@@ -140,7 +140,7 @@ impl Block {
             due: AtomicU64::new(u64::MAX),
             filled: AtomicU32::new(0),
             in_use: AtomicU32::new(0),
-            records: AtomicU32::new(0),
+            dead: AtomicU32::new(0),
             live: AtomicU32::new(0),
             state: AtomicU8::new(state as u8),
             stream: AtomicU8::new(0),
@@ -211,7 +211,7 @@ impl Block {
         for none in [&self.first_kill, &self.guard, &self.due] {
             none.store(u64::MAX, SeqCst);
         }
-        for counter in [&self.filled, &self.in_use, &self.records, &self.live] {
+        for counter in [&self.filled, &self.in_use, &self.dead, &self.live] {
             counter.store(0, SeqCst);
         }
         self.crossed.store(false, SeqCst);
@@ -226,7 +226,7 @@ impl Block {
 
     /// Nothing of the block's life can be found on its device any more.
     pub(crate) fn invalidated(&self) {
-        for counter in [&self.filled, &self.records, &self.live] {
+        for counter in [&self.filled, &self.dead, &self.live] {
             counter.store(0, SeqCst);
         }
         self.unsure.store(false, SeqCst);
@@ -292,7 +292,6 @@ impl Block {
         self.filled.fetch_add(cost, SeqCst);
         self.in_use.fetch_add(cost, SeqCst);
         if !tombstone {
-            self.records.fetch_add(1, SeqCst);
             self.live.fetch_add(1, SeqCst);
         }
     }
@@ -301,6 +300,7 @@ impl Block {
     pub(crate) fn kill(&self, size: SizeClass, tombstone: bool, at: u64) -> bool {
         if !tombstone {
             self.first_kill.fetch_min(at, SeqCst);
+            self.dead.fetch_add(1, SeqCst);
             self.live.fetch_sub(1, SeqCst);
         }
         self.give_up(cost(size, tombstone))
@@ -309,14 +309,12 @@ impl Block {
     /// Counts an expired record out. It needs nothing to guard against it: whoever finds it knows that it has expired.
     pub(crate) fn expire(&self, size: SizeClass) -> bool {
         self.live.fetch_sub(1, SeqCst);
-        self.records.fetch_sub(1, SeqCst);
         self.give_up(cost(size, false))
     }
 
     /// Counts an expired record as the tombstone that it stands for from now on.
     pub(crate) fn demote(&self, size: SizeClass, version: Version) {
         self.live.fetch_sub(1, SeqCst);
-        self.records.fetch_sub(1, SeqCst);
         self.guard.fetch_min(version.sequence, SeqCst);
         self.in_use.fetch_sub(cost(size, false) - cost(size, true), SeqCst);
     }
@@ -325,6 +323,7 @@ impl Block {
     /// version sequence `at` that evicted it.
     pub(crate) fn evict(&self, size: SizeClass, version: Version, at: u64) {
         self.first_kill.fetch_min(at, SeqCst);
+        self.dead.fetch_add(1, SeqCst);
         self.live.fetch_sub(1, SeqCst);
         self.guard.fetch_min(version.sequence, SeqCst);
         self.in_use.fetch_sub(cost(size, false) - cost(size, true), SeqCst);
@@ -341,8 +340,7 @@ impl Block {
         if self.state() == BlockState::Damaged || self.unsure.load(SeqCst) {
             return Some(0);
         }
-        let dead = self.records.load(SeqCst) > self.live.load(SeqCst);
-        dead.then(|| self.first_kill.load(SeqCst))
+        (self.dead.load(SeqCst) > 0).then(|| self.first_kill.load(SeqCst))
     }
 
     /// When it is worth looking through for expired records, in milliseconds since 1970.
@@ -376,7 +374,7 @@ impl Block {
             birth: versions.birth,
             filled: self.filled.load(SeqCst),
             in_use: self.in_use(),
-            records: self.records.load(SeqCst) + u32::from(unsure),
+            records: self.live.load(SeqCst) + self.dead.load(SeqCst) + u32::from(unsure),
             live: self.live.load(SeqCst),
             floor: versions.floor,
             max: versions.max,
@@ -400,7 +398,7 @@ impl Block {
         self.due.store(image.due, SeqCst);
         self.filled.store(image.filled, SeqCst);
         self.in_use.store(image.in_use, SeqCst);
-        self.records.store(image.records, SeqCst);
+        self.dead.store(image.records.saturating_sub(image.live), SeqCst);
         self.live.store(image.live, SeqCst);
         self.stream.store(image.stream, SeqCst);
         self.set_state(state);

@@ -11,11 +11,11 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use super::{blocks::Contents, due, image::Image, streams::StreamId};
+use super::{blocks::Contents, due, image::Image, space::Claim, streams::StreamId};
 use crate::{
     format::{
-        BlockHeader, BlockKind, FlushMark, Footer, FooterEntry, FooterSize, Link, MARK_BYTES,
-        PlaceSeed, RecordBuilder, block_header_region,
+        BlockHeader, BlockKind, FOOTER_SHARE, FlushMark, Footer, FooterEntry, FooterSize, Link,
+        MARK_BYTES, PlaceSeed, RecordBuilder, block_header_region,
     },
     model::{Digest, NEVER, SizeClass, Version, VoidTime},
 };
@@ -70,6 +70,8 @@ pub(super) struct Filling {
     pub(super) sequence: u64,
     pub(super) birth: Version,
     stream: StreamId,
+    /// For whom it was opened.
+    claim: Claim,
     pub(super) image: Arc<Image>,
     device: [u8; 16],
     seed: PlaceSeed,
@@ -108,6 +110,7 @@ pub(super) struct Opening {
     pub(super) sequence: u64,
     pub(super) birth: Version,
     pub(super) stream: StreamId,
+    pub(super) claim: Claim,
     pub(super) device: [u8; 16],
     pub(super) device_seed: u64,
     pub(super) sector: u32,
@@ -123,6 +126,7 @@ impl Filling {
             sequence: opening.sequence,
             birth: opening.birth,
             stream: opening.stream,
+            claim: opening.claim,
             image,
             device: opening.device,
             seed: PlaceSeed::new(opening.device_seed, opening.sequence),
@@ -144,6 +148,11 @@ impl Filling {
             closed: false,
             durable_entries: 0,
         }
+    }
+
+    /// Whether it was opened for who has a stronger claim.
+    pub(super) fn withheld_from(&self, claim: Claim) -> bool {
+        self.claim > claim
     }
 
     /// Whether a record of `size` still fits, with its footer entry and the mark of the last flush.
@@ -230,7 +239,7 @@ impl Filling {
 
     /// What its records are like.
     pub(super) fn contents(&self, now_ms: u64) -> Contents {
-        contents(&self.entries, self.birth, now_ms)
+        contents(&self.entries, self.birth, self.size, now_ms)
     }
 
     /// How far the block has come, for the links of later blocks.
@@ -380,20 +389,30 @@ impl Filling {
     }
 }
 
-/// What the records of a block that was opened at version `birth` are like.
-pub(super) fn contents(entries: &[FooterEntry], birth: Version, now_ms: u64) -> Contents {
+/// What the records are like of a block of `size` bytes that was opened at version `birth`.
+pub(super) fn contents(
+    entries: &[FooterEntry],
+    birth: Version,
+    size: u32,
+    now_ms: u64,
+) -> Contents {
     let versions = || entries.iter().map(|entry| entry.version);
     let tombstones = entries.iter().filter(|entry| entry.tombstone);
     let sum: u128 = versions().map(|version| u128::from(version.sequence)).sum();
     let end = |entry: &FooterEntry| entry.offset + entry.size.bytes() as u32;
     let gap = |pair: &[FooterEntry]| pair[1].offset.saturating_sub(end(&pair[0]));
+    let footer = (entries.len() as u64 * FOOTER_SHARE) as u32;
+    let tail = size.saturating_sub(entries.last().map_or(0, end) + footer);
+    let largest = entries.iter().map(|entry| entry.size.bytes() as u32).max().unwrap_or(0);
+    // Where any of its records would still have fit, the block was closed before it was full.
+    let lost = if tail > largest + MARK_BYTES as u32 { tail } else { 0 };
     Contents {
         floor: versions().min().map_or(birth, |version| version.min(birth)),
         max: versions().max().unwrap_or(Version::ZERO),
         written: (sum / entries.len().max(1) as u128) as u64,
         guard: tombstones.map(|entry| entry.version.sequence).min().unwrap_or(u64::MAX),
         due: due::when(entries.iter().map(|entry| entry.void_time), now_ms),
-        gaps: entries.windows(2).map(gap).sum(),
+        gaps: entries.windows(2).map(gap).sum::<u32>() + lost,
     }
 }
 

@@ -89,6 +89,10 @@ impl Flusher {
         let store = &shared.stores[self.store];
         self.take_completed(shared, store, waker);
         if store.failure().is_some() {
+            // What was on its way to being free stays as it is; only its requests are waited for.
+            let mut context = Context::from_waker(waker);
+            self.frees
+                .retain_mut(|free| Pin::new(&mut free.completion).poll(&mut context).is_pending());
             return None;
         }
         self.free_emptied(shared, store, waker);
@@ -271,6 +275,9 @@ impl Flusher {
         if block.in_use() == 0 && block.transition(BlockState::Sealed, BlockState::Emptied) {
             store.emptied(shared, filling.block);
         }
+        // What has died in it while it was on its way can be won from now on.
+        store.look_again();
+        store.defragmenter.kick();
         store.room.wake_all();
     }
 

@@ -15,7 +15,7 @@ use std::{
 use parking_lot::Mutex;
 
 /// How much an append may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Claim {
     /// An ordinary write.
     Ordinary,
@@ -95,6 +95,11 @@ impl Space {
             Claim::Reclaim => 0,
         };
         self.free() > kept
+    }
+
+    /// Whether no more than one block is free.
+    pub(super) fn is_at_last_block(&self) -> bool {
+        self.free() <= 1
     }
 
     /// Whether there are so few free blocks that the defragmenter should win more.

@@ -32,7 +32,12 @@ pub(crate) async fn entries(
     let guess = (shared.block_size / 32).max(u64::from(store.sector));
     let tail = read_tail(guess).await?;
     let footer = match Footer::measure(&tail[..guess as usize], &device, number) {
-        Some((length, found)) if found == sequence && length as u64 <= shared.block_size => {
+        // A length that a flipped bit has changed is none that can be read.
+        Some((length, found))
+            if found == sequence
+                && length as u64 <= shared.block_size
+                && (length as u64).is_multiple_of(u64::from(store.sector)) =>
+        {
             let length = length as u64;
             let tail = if length > guess { read_tail(length).await? } else { tail };
             let end = length.max(guess) as usize;

@@ -40,14 +40,13 @@ pub(crate) fn choose(shared: &Shared, store: &Store) -> Vec<u32> {
     found.into_iter().map(|(_, number)| number).collect()
 }
 
-/// The sealed block whose first dead record was killed first: reclaiming it lets the horizon move.
-pub(crate) fn oldest(shared: &Shared, store: &Store) -> Option<(u64, u32)> {
-    let candidates = store.blocks().filter_map(|number| {
-        let block = shared.blocks.get(number);
-        let fits = block.state() == BlockState::Sealed && !block.is_pinned();
-        Some((block.first_kill().filter(|_| fits)?, number))
-    });
-    candidates.min()
+/// The block that holds the horizon back, if it is one of `store` that can be reclaimed.
+pub(crate) fn oldest(shared: &Shared, store: &Store) -> Option<u32> {
+    let all = shared.blocks.iter().enumerate();
+    let (_, number) = all.filter_map(|(at, block)| Some((block.first_kill()?, at))).min()?;
+    let (number, block) = (number as u32, shared.blocks.get(number as u32));
+    let fits = block.state() == BlockState::Sealed && !block.is_pinned();
+    (fits && store.blocks().contains(&number)).then_some(number)
 }
 
 fn score(block: &Block, now: u64) -> f64 {

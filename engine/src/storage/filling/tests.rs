@@ -84,6 +84,7 @@ fn filling(sector: u32) -> Filling {
         sequence: 7,
         birth: Version::ZERO,
         stream: StreamId(0),
+        claim: Claim::Ordinary,
         device: [1; 16],
         device_seed: 5,
         sector,

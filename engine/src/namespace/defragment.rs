@@ -273,7 +273,7 @@ impl Defragmenter {
         if best.victims > FRUITLESS * store.block_count {
             best.victims = 0;
             self.chosen.clear();
-            store.give_up();
+            store.give_up_moving();
         }
     }
 }
@@ -415,7 +415,7 @@ impl Moving<'_> {
                 let expiry = CoarseExpiry::new(void_time);
                 let (location, tombstone) = (appended.location, guards);
                 slot.set(Entry { location, size, expiry, tombstone, ..old });
-                namespace.moved(&old, guards, entry, appended.at, location);
+                namespace.moved(&old, guards, entry, appended.at);
             }
             Some(append)
         });
@@ -452,15 +452,8 @@ impl Moving<'_> {
 }
 
 impl Namespace {
-    /// Counts a record that was moved to `place` at version sequence `at`. Under its index slot.
-    fn moved(
-        &self,
-        old: &Entry,
-        became_tombstone: bool,
-        entry: &FooterEntry,
-        at: u64,
-        place: crate::model::Location,
-    ) {
+    /// Counts a record that was moved at version sequence `at`. Under its index slot.
+    fn moved(&self, old: &Entry, became_tombstone: bool, entry: &FooterEntry, at: u64) {
         if became_tombstone && !old.tombstone {
             // It has expired: what is left behind needs no guard of its own.
             self.counters.tombstones.add(1);
@@ -468,7 +461,7 @@ impl Namespace {
             self.sets.count_out(entry.set_hash);
             self.shared.expire(old.location, old.size);
         } else {
-            self.shared.kill(old.location, old.size, old.tombstone, at, Some(place));
+            self.shared.moved(old.location, old.size, old.tombstone, at);
         }
     }
 }

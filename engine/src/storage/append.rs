@@ -118,8 +118,10 @@ impl Store {
         let may_open = self.space.may_open(claim);
         // What was opened with a free block that a writer may not take is not his to fill either: he would use up the defragmenter's last
         // blocks one by one.
-        let fits =
-            |open: &Filling| open.fits(record.size) && (may_open || !open.withheld_from(claim));
+        let at_work = !self.is_exhausted();
+        let fits = |open: &Filling| {
+            open.fits(record.size) && (may_open || !(at_work && open.withheld_from(claim)))
+        };
         if !streams.open[stream.index()].as_ref().is_some_and(fits) {
             let any = streams.open.iter().position(|open| open.as_ref().is_some_and(fits));
             match any.filter(|_| claim == Claim::Reclaim && self.space.is_at_last_block()) {
@@ -173,7 +175,9 @@ impl Store {
         let dies_closing = streams.closing.iter().any(|f| shared.blocks.get(f.block).in_use() == 0);
         if dies_closing || self.space.will_grow(comes_free) {
             shared.stores.iter().for_each(Store::hurry);
-        } else if streams.closing.is_empty() && (self.is_exhausted() || claim == Claim::Reclaim) {
+        } else if self.is_fruitless()
+            || (streams.closing.is_empty() && (self.is_exhausted() || claim == Claim::Reclaim))
+        {
             return Append::Full;
         }
         if claim != Claim::Reclaim {
@@ -197,7 +201,7 @@ impl Store {
         // Blocks are taken under the streams' lock only, so the one that the caller saw is still there.
         let block = self.take_free_block().expect("the caller saw a free block");
         if let Some(mut full) = streams.open[stream.index()].take() {
-            full.close();
+            full.close(false);
             streams.closing.push_back(full);
         }
         let sequence = self.take_sequence();
@@ -234,7 +238,7 @@ impl Store {
     pub(super) fn close_open(&self, streams: &mut Streams) {
         for open in &mut streams.open {
             if let Some(mut full) = open.take_if(|open| open.has_records()) {
-                full.close();
+                full.close(true);
                 streams.closing.push_back(full);
             }
         }

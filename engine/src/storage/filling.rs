@@ -98,6 +98,8 @@ pub(super) struct Filling {
     /// The earliest void time of its records that nobody was told of, in milliseconds since 1970; `u64::MAX` for none.
     first_void: u64,
     closed: bool,
+    /// It was closed before it was full.
+    early: bool,
     /// How many entries at the front are durable.
     durable_entries: usize,
 }
@@ -146,6 +148,7 @@ impl Filling {
             tickets: Vec::new(),
             first_void: u64::MAX,
             closed: false,
+            early: false,
             durable_entries: 0,
         }
     }
@@ -206,9 +209,9 @@ impl Filling {
         self.waiting_since = None;
     }
 
-    /// Adds no more records; everything so far becomes durable, then the footer.
-    pub(super) fn close(&mut self) {
-        self.closed = true;
+    /// Adds no more records, though perhaps it is not full; everything so far becomes durable, then the footer.
+    pub(super) fn close(&mut self, early: bool) {
+        (self.closed, self.early) = (true, early);
         self.want_all();
     }
 
@@ -239,7 +242,7 @@ impl Filling {
 
     /// What its records are like.
     pub(super) fn contents(&self, now_ms: u64) -> Contents {
-        contents(&self.entries, self.birth, self.size, now_ms)
+        contents(&self.entries, self.birth, self.size, self.early, now_ms)
     }
 
     /// How far the block has come, for the links of later blocks.
@@ -389,11 +392,12 @@ impl Filling {
     }
 }
 
-/// What the records are like of a block of `size` bytes that was opened at version `birth`.
+/// What the records are like of a block of `size` bytes that was opened at version `birth`, and perhaps closed `early`.
 pub(super) fn contents(
     entries: &[FooterEntry],
     birth: Version,
     size: u32,
+    early: bool,
     now_ms: u64,
 ) -> Contents {
     let versions = || entries.iter().map(|entry| entry.version);
@@ -403,9 +407,8 @@ pub(super) fn contents(
     let gap = |pair: &[FooterEntry]| pair[1].offset.saturating_sub(end(&pair[0]));
     let footer = (entries.len() as u64 * FOOTER_SHARE) as u32;
     let tail = size.saturating_sub(entries.last().map_or(0, end) + footer);
-    let largest = entries.iter().map(|entry| entry.size.bytes() as u32).max().unwrap_or(0);
-    // Where any of its records would still have fit, the block was closed before it was full.
-    let lost = if tail > largest + MARK_BYTES as u32 { tail } else { 0 };
+    // What is left where the next record did not fit is nobody's gain: its place would be as small elsewhere.
+    let lost = if early || tail > size / 2 { tail } else { 0 };
     Contents {
         floor: versions().min().map_or(birth, |version| version.min(birth)),
         max: versions().max().unwrap_or(Version::ZERO),

@@ -219,8 +219,7 @@ impl Shared {
         store.space.used(u64::from(cost(size, tombstone)));
     }
 
-    /// Counts a live record out that was killed at version sequence `at`: the newer version at `by`, the same version moved there, or
-    /// a truncation took its place.
+    /// Counts a live record out that was killed at version sequence `at`: the newer version at `by`, or a truncation took its place.
     pub(crate) fn kill(
         &self,
         location: Location,
@@ -235,10 +234,22 @@ impl Shared {
         if by.is_some_and(|(by, _)| self.store_of(by).first_block != store.first_block) {
             self.blocks.get(block).crossed();
         }
+        self.count_out(store, block, size, tombstone, at);
+        store.died(cost(size, tombstone));
+    }
+
+    /// Counts a live record out that was put into another block of its device at version sequence `at`.
+    pub(crate) fn moved(&self, location: Location, size: SizeClass, tombstone: bool, at: u64) {
+        let Some((block, _)) = self.blocks.locate(location) else { return };
+        let store = self.store_of(block);
+        self.count_out(store, block, size, tombstone, at);
+        store.moved(cost(size, tombstone));
+    }
+
+    fn count_out(&self, store: &Store, block: u32, size: SizeClass, tombstone: bool, at: u64) {
         if self.blocks.get(block).kill(size, tombstone, at) {
             store.emptied(self, block);
         }
-        store.died(cost(size, tombstone));
     }
 
     /// Counts an expired record out that nothing needs to guard.

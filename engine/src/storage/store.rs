@@ -49,8 +49,10 @@ pub(crate) struct Store {
     pub(crate) defragmenter: Kick,
     /// Everything must become durable soon: somebody waits for blocks to become free.
     urgent: AtomicBool,
-    /// The defragmenter has looked and nothing was to be won; nothing has died since.
+    /// The defragmenter has looked and nothing was to be won, since when nothing has died or been sealed.
     exhausted: AtomicBool,
+    /// It has moved block after block and won none, since when nothing has died.
+    fruitless: AtomicBool,
     /// Wakes who waits for a block or an image.
     pub(crate) room: WaitList,
 }
@@ -98,6 +100,7 @@ impl Store {
             defragmenter: Kick::default(),
             urgent: AtomicBool::new(false),
             exhausted: AtomicBool::new(false),
+            fruitless: AtomicBool::new(false),
             room: WaitList::default(),
         }
     }
@@ -175,22 +178,40 @@ impl Store {
         self.space.is_pressed()
     }
 
-    /// What live records cost has become less by `bytes`.
+    /// A record has left its block, and with it so many live bytes; it lives on in another one.
+    pub(super) fn moved(&self, bytes: u32) {
+        self.space.unused(u64::from(bytes));
+    }
+
+    /// What live records cost has become less by `bytes`: the defragmenter has something to win.
     pub(super) fn died(&self, bytes: u32) {
         self.space.unused(u64::from(bytes));
-        if self.exhausted.load(SeqCst) {
-            self.exhausted.store(false, SeqCst);
+        for given_up in [&self.exhausted, &self.fruitless] {
+            if given_up.load(SeqCst) {
+                given_up.store(false, SeqCst);
+            }
         }
     }
 
     /// Whether the defragmenter has found that nothing is to be won, and nothing has died since.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.exhausted.load(SeqCst)
+        self.exhausted.load(SeqCst) || self.is_fruitless()
+    }
+
+    /// Whether the defragmenter has moved block after block and won none, and nothing has died since.
+    pub(crate) fn is_fruitless(&self) -> bool {
+        self.fruitless.load(SeqCst)
     }
 
     /// The defragmenter begins to look: what dies from now on counts.
     pub(crate) fn look_again(&self) {
         self.exhausted.store(false, SeqCst);
+    }
+
+    /// Moving wins nothing: until something dies, who waits for room is told so.
+    pub(crate) fn give_up_moving(&self) {
+        self.fruitless.store(true, SeqCst);
+        self.room.wake_all();
     }
 
     /// Nothing is to be won: who waits for room is told.

@@ -149,7 +149,7 @@ fn every_order_keeps_the_promise() {
                 }
             }
         }
-        filling.close();
+        filling.close(false);
         let footer = loop {
             match filling.next_step(UNIT, 4, Vec::new, 0) {
                 Some(Step::Footer { start }) => break start,

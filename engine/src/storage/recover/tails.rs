@@ -111,8 +111,13 @@ impl Recovery<'_> {
             (Version::ZERO, Some(first)) => first.version,
             _ => birth,
         };
-        let contents =
-            contents(entries, known, self.shared.block_size as u32, self.shared.clock.now_ms());
+        let contents = contents(
+            entries,
+            known,
+            self.shared.block_size as u32,
+            false,
+            self.shared.clock.now_ms(),
+        );
         let max = contents.max.max(birth);
         let records = entries.iter().filter(|entry| !entry.tombstone).count() as u32;
         let in_use: u32 = entries.iter().map(|entry| cost(entry.size, entry.tombstone)).sum();

@@ -65,9 +65,20 @@ pub(super) struct Defragmenter {
     ahead: VecDeque<Victim>,
     builder: RecordBuilder,
     victims: u32,
-    /// What the device had in use when it last had more free blocks than ever before with so much in use, how many these were, and victims since.
-    progress: (u64, u32, u32),
+    progress: Progress,
     guarding: Guarding,
+}
+
+/// Whether reclaiming wins anything.
+#[derive(Default)]
+struct Progress {
+    /// Blocks that writers have taken.
+    taken: u64,
+    /// What was in use when there were last more free blocks than ever before with so much in use, and how many these were.
+    in_use: u64,
+    free: u32,
+    /// Victims since either changed for the better.
+    victims: u32,
 }
 
 struct Victim {
@@ -112,7 +123,7 @@ impl Defragmenter {
             ahead: VecDeque::new(),
             builder: RecordBuilder::default(),
             victims: 0,
-            progress: (0, 0, 0),
+            progress: Progress::default(),
             guarding: Guarding::default(),
         }
     }
@@ -231,15 +242,16 @@ impl Defragmenter {
 
     /// Gives up when block after block is moved and none is won, as where records are so large that they fit only where they are.
     fn check_progress(&mut self, store: &Store) {
-        let (in_use, free) = (store.in_use(), store.free_blocks());
-        let (best_in_use, best_free, victims) = &mut self.progress;
-        if !store.is_pressed() || in_use < *best_in_use || free > *best_free {
-            (*best_in_use, *best_free, *victims) = (in_use, free, 0);
+        let (taken, in_use, free) =
+            (store.opened_for_writes(), store.in_use(), store.free_blocks());
+        let best = &mut self.progress;
+        if !store.is_pressed() || taken > best.taken || in_use < best.in_use || free > best.free {
+            *best = Progress { taken, in_use, free, victims: 0 };
             return;
         }
-        *victims += 1;
-        if *victims > FRUITLESS * store.block_count {
-            *victims = 0;
+        best.victims += 1;
+        if best.victims > FRUITLESS * store.block_count {
+            best.victims = 0;
             self.chosen.clear();
             store.give_up();
         }
@@ -340,7 +352,11 @@ impl Moving<'_> {
             return Moved::Done;
         }
         let now = shared.clock.now_ms();
-        let guards = entry.tombstone || entry.void_time.expired(now);
+        let known = namespace.index.get(entry.digest);
+        // The index alone knows of an evicted record that it stands for a tombstone.
+        let guards = entry.tombstone
+            || entry.void_time.expired(now)
+            || known.is_some_and(|known| known.tombstone);
         if guards && namespace.let_go(lying, self.guarding) {
             return Moved::Done;
         }
@@ -366,7 +382,8 @@ impl Moving<'_> {
         };
         let mut record = Some(record);
         let append = namespace.index.with_slot(entry.digest, |slot: &mut Slot<'_>| {
-            let old = lying.entry(shared, slot)?;
+            // What has become a tombstone since is left for the next time.
+            let old = lying.entry(shared, slot).filter(|old| guards || !old.tombstone)?;
             let record = record.take().expect("called once");
             let append = self.store.append(shared, Claim::Reclaim, false, record);
             if let Append::Done(appended) = &append {

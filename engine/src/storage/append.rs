@@ -123,6 +123,7 @@ impl Store {
                 if !self.open_next(shared, &mut streams, stream) {
                     return Append::Wait(turn);
                 }
+                self.space.opened(claim);
             } else if let Some(other) = (0..STREAMS as u8)
                 .map(StreamId)
                 .find(|&other| claim == Claim::Reclaim && fits(&streams, other, record.size))

@@ -70,7 +70,7 @@ pub(crate) struct Block {
     guard: AtomicU64,
     /// When it is worth looking through for expired records, in milliseconds since 1970; `u64::MAX` for never.
     due: AtomicU64,
-    /// What all records ever put into this life of it cost.
+    /// What all records ever put into this life of it cost, and the gaps between them once that is known.
     filled: AtomicU32,
     /// What the live ones among them cost.
     in_use: AtomicU32,
@@ -112,6 +112,8 @@ pub(crate) struct Contents {
     pub(crate) guard: u64,
     /// When it is worth looking through for expired records, in milliseconds since 1970; `u64::MAX` for never.
     pub(crate) due: u64,
+    /// Bytes between them, which flushes left behind. Nobody will need them: they are won back as dead records are.
+    pub(crate) gaps: u32,
 }
 
 /// What a record costs its block, in bytes: its own and its share of the footer. A dead or expired record that is kept only since it
@@ -193,7 +195,7 @@ impl Block {
         self.in_use.load(SeqCst)
     }
 
-    /// What its dead records cost, in bytes: what reclaiming it wins.
+    /// What its dead records cost, in bytes, and the gaps between records: what reclaiming it wins.
     pub(crate) fn dead_bytes(&self) -> u32 {
         self.filled.load(Relaxed).saturating_sub(self.in_use.load(Relaxed))
     }
@@ -213,6 +215,7 @@ impl Block {
             counter.store(0, SeqCst);
         }
         self.crossed.store(false, SeqCst);
+        self.pinned.store(false, SeqCst);
         // Behind the sequence: see `take_image`.
         let mut place = self.image.write();
         *place = Some(Arc::clone(image));
@@ -267,7 +270,7 @@ impl Block {
         self.pinned.store(true, SeqCst);
     }
 
-    /// Whether it must not be reclaimed in this life of the node.
+    /// Whether this life of the block must not be reclaimed.
     pub(crate) fn is_pinned(&self) -> bool {
         self.pinned.load(SeqCst)
     }
@@ -280,6 +283,7 @@ impl Block {
         self.written.store(contents.written, SeqCst);
         self.guard.store(contents.guard, SeqCst);
         self.due.store(contents.due, SeqCst);
+        self.filled.fetch_add(contents.gaps, SeqCst);
     }
 
     /// Counts a record in that this life of the block holds.
@@ -313,6 +317,15 @@ impl Block {
     pub(crate) fn demote(&self, size: SizeClass, version: Version) {
         self.live.fetch_sub(1, SeqCst);
         self.records.fetch_sub(1, SeqCst);
+        self.guard.fetch_min(version.sequence, SeqCst);
+        self.in_use.fetch_sub(cost(size, false) - cost(size, true), SeqCst);
+    }
+
+    /// Counts an evicted record as the tombstone that it stands for from now on. Unlike an expired one it is known for gone only by the cut at
+    /// version sequence `at` that evicted it.
+    pub(crate) fn evict(&self, size: SizeClass, version: Version, at: u64) {
+        self.first_kill.fetch_min(at, SeqCst);
+        self.live.fetch_sub(1, SeqCst);
         self.guard.fetch_min(version.sequence, SeqCst);
         self.in_use.fetch_sub(cost(size, false) - cost(size, true), SeqCst);
     }

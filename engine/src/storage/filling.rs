@@ -369,12 +369,15 @@ pub(super) fn contents(entries: &[FooterEntry], birth: Version, now_ms: u64) -> 
     let versions = || entries.iter().map(|entry| entry.version);
     let tombstones = entries.iter().filter(|entry| entry.tombstone);
     let sum: u128 = versions().map(|version| u128::from(version.sequence)).sum();
+    let end = |entry: &FooterEntry| entry.offset + entry.size.bytes() as u32;
+    let gap = |pair: &[FooterEntry]| pair[1].offset.saturating_sub(end(&pair[0]));
     Contents {
         floor: versions().min().map_or(birth, |version| version.min(birth)),
         max: versions().max().unwrap_or(Version::ZERO),
         written: (sum / entries.len().max(1) as u128) as u64,
         guard: tombstones.map(|entry| entry.version.sequence).min().unwrap_or(u64::MAX),
         due: due::when(entries.iter().map(|entry| entry.void_time), now_ms),
+        gaps: entries.windows(2).map(gap).sum(),
     }
 }
 

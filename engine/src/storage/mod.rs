@@ -262,6 +262,13 @@ impl Shared {
         self.store_of(block).died(cost(size, false) - cost(size, true));
     }
 
+    /// Counts an evicted record of this version as the tombstone that it stands for from now on; the cut is at version sequence `at`.
+    pub(crate) fn evict(&self, location: Location, size: SizeClass, version: Version, at: u64) {
+        let Some((block, _)) = self.blocks.locate(location) else { return };
+        self.blocks.get(block).evict(size, version, at);
+        self.store_of(block).died(cost(size, false) - cost(size, true));
+    }
+
     /// How many versions ago the record at `location` was written, about.
     pub(crate) fn age(&self, location: Location) -> Option<u64> {
         let (block, _) = self.blocks.locate(location)?;

@@ -31,6 +31,8 @@ pub(super) struct Space {
     lists: Mutex<Lists>,
     /// Length of the free list, to be read without its lock.
     free: AtomicU32,
+    /// Blocks that were opened for writes, ever.
+    for_writes: AtomicU64,
     /// What all live records of the device cost, in bytes.
     in_use: AtomicU64,
     marks: Marks,
@@ -74,6 +76,7 @@ impl Space {
         Self {
             lists: Mutex::default(),
             free: AtomicU32::new(0),
+            for_writes: AtomicU64::new(0),
             in_use: AtomicU64::new(0),
             marks: Marks::new(usable),
         }
@@ -110,10 +113,10 @@ impl Space {
     }
 
     /// Bytes that live records may cost at most when `max_used_pct` of the device may be used: of `usable` blocks with room for `room`
-    /// bytes each.
-    pub(super) fn limit(&self, max_used_pct: u8, usable: u32, room: u64) -> u64 {
+    /// bytes each. Each of `streams` streams holds a block open that is not full yet.
+    pub(super) fn limit(&self, max_used_pct: u8, usable: u32, room: u64, streams: u32) -> u64 {
         let usable = u64::from(usable);
-        let spare = (usable * SPARE_PCT / 100).max(u64::from(self.marks.privileged) + 1);
+        let spare = (usable * SPARE_PCT / 100).max(u64::from(self.marks.privileged + streams));
         let allowed = usable * room * u64::from(max_used_pct) / 100;
         allowed.min(usable.saturating_sub(spare) * room)
     }
@@ -133,6 +136,18 @@ impl Space {
 
     pub(super) fn unused(&self, bytes: u64) {
         self.in_use.fetch_sub(bytes, SeqCst);
+    }
+
+    /// A block is opened for this claim.
+    pub(super) fn opened(&self, claim: Claim) {
+        if claim != Claim::Reclaim {
+            self.for_writes.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// Blocks that were opened for writes, ever.
+    pub(super) fn opened_for_writes(&self) -> u64 {
+        self.for_writes.load(SeqCst)
     }
 
     /// Takes a free block.

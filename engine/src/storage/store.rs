@@ -137,6 +137,11 @@ impl Store {
         self.space.free()
     }
 
+    /// Blocks of this device that were opened for writes, ever.
+    pub(crate) fn opened_for_writes(&self) -> u64 {
+        self.space.opened_for_writes()
+    }
+
     /// What the device's live records cost, in bytes.
     pub(crate) fn in_use(&self) -> u64 {
         self.space.in_use()
@@ -151,7 +156,8 @@ impl Store {
     /// Bytes that live records may cost before writes are refused.
     pub(crate) fn limit(&self, shared: &Shared) -> u64 {
         let room = shared.block_size - block_header_region(self.sector);
-        self.space.limit(shared.max_used_pct(), self.block_count - 1, room)
+        let (usable, streams) = (self.block_count - 1, self.sorting.streams());
+        self.space.limit(shared.max_used_pct(), usable, room, streams)
     }
 
     /// Bytes that the device has room for, records and their share of footers.

@@ -114,13 +114,13 @@ impl Recovery<'_> {
         let contents = contents(entries, known, self.shared.clock.now_ms());
         let max = contents.max.max(birth);
         let records = entries.iter().filter(|entry| !entry.tombstone).count() as u32;
-        let in_use = entries.iter().map(|entry| cost(entry.size, entry.tombstone)).sum();
+        let in_use: u32 = entries.iter().map(|entry| cost(entry.size, entry.tombstone)).sum();
         let state = BlockStateImage {
             sequence,
             birth,
             floor: contents.floor,
             max,
-            filled: in_use,
+            filled: in_use + contents.gaps,
             in_use,
             records,
             live: records,

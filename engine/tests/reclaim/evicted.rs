@@ -1,0 +1,123 @@
+//! Eviction: records near their end leave before it when space is short.
+
+use cairn_engine::device::sim::{CrashPolicy, Rng};
+
+use crate::world::{World, config};
+
+/// A device on which records take up more than may be used before eviction begins.
+fn crowded(each: impl Fn(u64) -> u64) -> World {
+    let mut world = World::new(config(), 16, 1700);
+    for n in 0..80 {
+        world.put_for("s", n, each(n)).unwrap();
+    }
+    world.settle();
+    world
+}
+
+/// Evicts; what has gone is expected to be gone.
+fn evict(world: &mut World, percent: u8) -> Vec<u64> {
+    world.db.namespace.set_evict_used_pct(percent);
+    let before: Vec<u64> = (0..80).filter(|&n| world.get("s", n).unwrap().is_some()).collect();
+    world.db.namespace.housekeep();
+    world.db.namespace.set_evict_used_pct(0);
+    let gone = |n: &u64| world.get("s", *n).unwrap().is_none();
+    let gone: Vec<u64> = before.iter().copied().filter(gone).collect();
+    for &n in &gone {
+        world.begin("s", n, None);
+        world.end("s", n, true);
+    }
+    gone
+}
+
+/// The wrong ones would go: those that should stay for ever, or for longer.
+#[test]
+fn those_nearest_to_their_end_go_first() {
+    // Lives from an hour to twenty, in no order; every fourth never ends.
+    let life = |n: u64| if n % 4 == 0 { 0 } else { (1 + n * 7 % 20) * 3_600_000 };
+    let mut world = crowded(life);
+    let gone = evict(&mut world, 40);
+    assert!(!gone.is_empty());
+    assert!(gone.iter().all(|&n| life(n) != 0), "what never expires was evicted: {gone:?}");
+    let latest = gone.iter().map(|&n| life(n)).max().unwrap();
+    let sooner = (0..80).filter(|&n| life(n) != 0 && life(n) < latest && !gone.contains(&n));
+    // What lies in a block that is still being filled is left.
+    let sooner: Vec<u64> = sooner.collect();
+    assert!(sooner.len() <= 8, "of those that end sooner than {latest}, {sooner:?} stay");
+    let stats = world.stats();
+    assert_eq!(stats.evicted, gone.len() as u64);
+    assert!(stats.in_use_bytes * 100 <= stats.capacity_bytes * 45);
+    assert_eq!(world.records_of("s"), 80 - gone.len() as u64);
+    world.check();
+}
+
+/// Evicted records come back after a crash, or records written since under the same keys go.
+#[test]
+fn the_evicted_do_not_return() {
+    let mut world = crowded(|n| if n % 2 == 0 { 0 } else { 3_600_000 });
+    let gone = evict(&mut world, 30);
+    assert!(gone.len() > 20);
+    // What was still being filled may or may not be among them after a crash.
+    (1..80).step_by(2).filter(|n| !gone.contains(n)).for_each(|n| world.may_be_gone("s", n));
+    world.check();
+    world.check_crashes(1);
+    for &n in gone.iter().step_by(2) {
+        world.put_for("s", n, 1_800_000).unwrap();
+    }
+    let mut rng = Rng::new(1);
+    for step in 0..400 {
+        world.put("s", 2 * rng.below(40) as u64).unwrap();
+        if step % 25 == 0 {
+            world.db.namespace.housekeep();
+            world.check();
+            world.check_crashes(rng.next_u64());
+        }
+        if step == 200 {
+            world = world.restarted();
+        }
+    }
+    assert!(world.stats().records_moved > 0);
+    world.check();
+}
+
+/// A record whose last version is evicted comes back as its older version, which would have lived for ever.
+#[test]
+fn older_versions_do_not_return() {
+    let mut world = World::new(config(), 16, 1700);
+    (0..40).for_each(|n| world.put("s", n).unwrap());
+    (0..40).for_each(|n| world.put_for("s", n, 3_600_000).unwrap());
+    (40..60).for_each(|n| world.put("s", n).unwrap());
+    world.settle();
+    let gone = evict(&mut world, 10);
+    assert!(gone.len() > 20, "{gone:?}");
+    (0..40).filter(|n| !gone.contains(n)).for_each(|n| world.may_be_gone("s", n));
+    world.check();
+    world.check_crashes(1);
+    let mut rng = Rng::new(1);
+    for step in 0..600 {
+        world.put("s", 40 + rng.below(20) as u64).unwrap();
+        if step % 25 == 0 {
+            world.db.namespace.housekeep();
+            world.check();
+            world.check_crashes(rng.next_u64());
+        }
+        if step == 300 {
+            world = world.restarted();
+        }
+        if step == 400 {
+            world = world.crashed(CrashPolicy::LoseAll);
+            (0..40).filter(|n| !gone.contains(n)).for_each(|n| {
+                let found = world.get("s", n).unwrap();
+                world.begin("s", n, found);
+                world.end("s", n, true);
+            });
+        }
+    }
+    world.advance(7_200_000);
+    for _ in 0..5 {
+        world.db.namespace.housekeep();
+        (40..60).for_each(|n| world.put("s", n).unwrap());
+    }
+    world.check();
+    world.check_crashes(2);
+    assert_eq!(world.records_of("s"), 20);
+}

@@ -36,7 +36,6 @@ impl Namespace {
         let Some(until) = self.instant_for(used - allowed + capacity / STEP_PART) else { return 0 };
         let cut = self.shared.take_version();
         let eviction = Truncation { set_hash: 0, cut, until };
-        self.sets.begin_eviction(eviction);
         let most = truncations_max(self.shared.block_size, self.shared.stores.len());
         if self.table_with(eviction).len() > most {
             tracing::warn!("nothing is evicted: the device headers have no room for one more cut");
@@ -46,6 +45,8 @@ impl Namespace {
             tracing::error!(%error, "nothing is evicted: the device headers cannot be written");
             return 0;
         }
+        // Only now that a crash does not bring them back may others drop them too.
+        self.sets.begin_eviction(eviction);
         let evicted = self.evict_by(&eviction);
         self.counters.evicted.add(evicted);
         tracing::info!(evicted, used, allowed, "records were evicted before their time");

@@ -17,7 +17,7 @@ use std::cmp::Ordering::{self, Equal, Greater, Less};
 use parking_lot::Mutex;
 
 use self::{doubts::Doubt, sets::FoundCounts};
-use super::sets::is_cut;
+use super::sets::cut_of;
 use crate::{
     format::{FooterEntry, Truncation},
     index::{CoarseExpiry, Entry, Index, Slot},
@@ -112,13 +112,21 @@ impl<'a> Rebuild<'a> {
             counts.of_set(of_set[0].set_hash, |set| {
                 for record in of_set {
                     let location = self.shared.blocks.location(block, record.offset);
-                    if is_cut(self.truncations, record) {
+                    let cut = cut_of(self.truncations, record);
+                    if cut.is_some_and(|cut| cut.until == 0) {
                         let at = record.version.sequence;
                         self.shared.kill(location, record.size, record.tombstone, at, None);
                         continue;
                     }
-                    set.count_in(record.tombstone, record.version, location);
-                    batch.push(Found::new(record, location));
+                    let mut found = Found::new(record, location);
+                    if let Some(eviction) = cut {
+                        // It may be newer than a version that the eviction left alone, which must not come back.
+                        let at = eviction.cut.sequence - 1;
+                        self.shared.evict(location, record.size, record.version, at);
+                        found.entry.tombstone = true;
+                    }
+                    set.count_in(found.entry.tombstone, record.version, location);
+                    batch.push(found);
                 }
             });
         }

@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst},
     },
 };
 
@@ -38,6 +38,8 @@ pub(crate) struct Sets {
     /// Truncations whose records have not all been removed from the index.
     sweeping: RwLock<Vec<Truncation>>,
     any_sweeping: AtomicBool,
+    /// Truncations up to this version sequence are known to the devices.
+    durable_cut: AtomicU64,
     /// The last eviction, of which something may still be in the index.
     evicting: RwLock<Option<Truncation>>,
     any_evicted: AtomicBool,
@@ -108,6 +110,16 @@ impl Sets {
         self.any_sweeping.store(true, SeqCst);
     }
 
+    /// The truncation survives a loss of power from now on.
+    pub(crate) fn now_durable(&self, truncation: Truncation) {
+        self.durable_cut.store(truncation.cut.sequence, SeqCst);
+    }
+
+    /// Whether the truncation survives a loss of power.
+    pub(crate) fn is_durable(&self, truncation: &Truncation) -> bool {
+        truncation.cut.sequence <= self.durable_cut.load(SeqCst)
+    }
+
     /// The truncation's records have left the index.
     pub(crate) fn end_sweep(&self, truncation: Truncation) {
         let mut sweeping = self.sweeping.write();
@@ -163,9 +175,9 @@ pub(crate) fn takes(cut: &Truncation, record: &FooterEntry) -> bool {
         && (cut.until == 0 || (expiry != CoarseExpiry::NEVER && expiry.seconds() <= cut.until))
 }
 
-/// Whether a record is gone by one of the cuts.
-pub(crate) fn is_cut(truncations: &[Truncation], record: &FooterEntry) -> bool {
-    truncations.iter().any(|cut| takes(cut, record))
+/// The cut by which a record is gone, if it is: a truncation before an eviction.
+pub(crate) fn cut_of<'a>(cuts: &'a [Truncation], record: &FooterEntry) -> Option<&'a Truncation> {
+    cuts.iter().filter(|cut| takes(cut, record)).min_by_key(|cut| cut.until)
 }
 
 /// Adds a cut to a table, in place of those that take no more than it does.

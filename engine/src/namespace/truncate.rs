@@ -18,7 +18,7 @@ use crate::{
     device::{Completion, reactor},
     error::Error,
     format::{Truncation, truncations_max},
-    index::CoarseExpiry,
+    index::{CoarseExpiry, Entry},
     model::Version,
     storage::{failed, survey},
 };
@@ -68,6 +68,7 @@ impl Namespace {
         let cut = self.shared.cut(|cut| self.sets.begin_sweep(truncation(cut)));
         let truncation = truncation(cut);
         self.write_cut(truncation)?;
+        self.sets.now_durable(truncation);
         let (removed, complete) = self.sweep(truncation);
         // While it is not complete, the cut hides what is left, and the next start leaves it out.
         if complete {
@@ -156,25 +157,39 @@ impl Namespace {
         }
         self.index.with_slot(footer.digest, |slot| {
             let Some(entry) = lying.entry(&self.shared, slot) else { return false };
-            slot.remove();
+            // It died of the cut: until it is overwritten, the cut has to stay.
+            let at = cut.cut.sequence - 1;
+            if entry.tombstone && cut.until != 0 {
+                return false;
+            }
             if entry.tombstone {
                 self.counters.tombstones.sub(1);
             } else {
                 self.sets.count_out(footer.set_hash);
             }
-            // It died of the cut: until it is overwritten, the cut has to stay.
-            let at = cut.cut.sequence - 1;
+            if entry.older && cut.until != 0 {
+                // An eviction leaves alone what would live longer: an older version, perhaps.
+                slot.set(Entry { tombstone: true, ..entry });
+                self.counters.tombstones.add(1);
+                self.shared.evict(entry.location, entry.size, footer.version, at);
+                return true;
+            }
+            slot.remove();
             self.shared.kill(entry.location, entry.size, entry.tombstone, at, None);
             !entry.tombstone
         })
     }
 
-    /// Removes a record that is about to be moved, if a cut under way takes it. Whether one does: then it must not be moved to where the cut
-    /// does not look any more.
+    /// Removes a record that is about to be moved, if a cut under way takes it. Whether a truncation does: then it must not be moved to where
+    /// the truncation does not look any more. Before the truncation is durable the record stays: its block must not be freed, for a crash may
+    /// undo the truncation, and older versions may lie elsewhere.
     pub(super) fn drop_cut(&self, lying: Lying<'_>) -> bool {
         let Some(cut) = self.sets.under_way(|cut| takes(cut, lying.footer)) else { return false };
-        self.drop_by(&cut, lying);
-        true
+        let truncates = cut.until == 0;
+        if !truncates || self.sets.is_durable(&cut) {
+            self.drop_by(&cut, lying);
+        }
+        truncates
     }
 
     fn wait_until_sealed(&self, cut: Version) {

@@ -94,6 +94,7 @@ impl Run {
 
     /// Goes on with other devices, which are what is left of the present ones.
     fn restart(&mut self, images: Vec<Arc<SimDevice>>) -> Result<(), String> {
+        self.earlier_moved = self.moved();
         self.earlier_writes += self.rig.writes();
         let cut_at = self.cut_at.map(|at| at - self.earlier_writes);
         self.rig = Rig::new(images, self.profile.shape.block, cut_at, Honesty::Honest);

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use cairn_engine::{device::sim::CrashPolicy, time::ManualClock};
+use cairn_engine::{
+    device::sim::{CrashPolicy, Rng, SimDevice},
+    time::ManualClock,
+};
 
 use crate::{
     common::NOW_MS,
@@ -27,14 +30,40 @@ pub struct Count {
     pub workloads: u64,
     pub cuts: u64,
     pub images: u64,
+    /// Records that were moved in the workloads.
+    pub moved: u64,
 }
 
 /// Every kind of crash, those that a seed decides several times.
-pub fn policies(case: Case) -> Vec<CrashPolicy> {
+pub fn policies(profile: Profile, case: Case) -> Vec<CrashPolicy> {
     let seed = case.seed.wrapping_mul(0x9e37_79b9).wrapping_add(case.cut * 16);
     let mut all = CrashPolicy::all(seed).to_vec();
     all.extend_from_slice(&CrashPolicy::all(seed + 1)[2..5]);
+    if profile.hot > 0 {
+        // Many records take long to look at: the two extremes, and two of the others.
+        let others = [case.cut as usize % 8, (case.cut as usize / 8 + 3) % 8];
+        return [0, 1, 2 + others[0], 2 + others[1]].map(|at| all[at]).to_vec();
+    }
     all
+}
+
+/// The devices on which the workload of `seed` begins, and what they hold: nothing, or what fills them.
+fn begun(
+    profile: Profile,
+    seed: u64,
+    clock: &Arc<ManualClock>,
+) -> Result<(Vec<Arc<SimDevice>>, Model), String> {
+    let devices = formatted(profile.shape, seed);
+    let model = Model::new(profile.keys);
+    if profile.hot == 0 {
+        return Ok((devices, model));
+    }
+    let rig = Rig::new(devices, profile.shape.block, None, Honesty::Honest);
+    let Ok(mut run) = Run::open(rig, profile, clock, model) else {
+        return Err("fresh devices cannot be opened".into());
+    };
+    let devices = run.fill(&mut Workload::new(profile, !seed))?;
+    Ok((devices, run.model))
 }
 
 /// Runs the workload of `seed` until write number `cut`.
@@ -44,9 +73,9 @@ pub fn run_to(
     cut: Option<u64>,
     honesty: Honesty,
 ) -> Result<Run, String> {
-    let rig = Rig::new(formatted(profile.shape, seed), profile.shape.block, cut, honesty);
     let clock = ManualClock::new(NOW_MS);
-    let model = Model::new(profile.keys);
+    let (devices, model) = begun(profile, seed, &clock)?;
+    let rig = Rig::new(devices, profile.shape.block, cut, honesty);
     match Run::open(rig, profile, &clock, model.clone()) {
         Ok(mut run) => run.work(&mut Workload::new(profile, seed), cut).map(|()| run),
         Err(Err(error)) => Err(error),
@@ -76,6 +105,29 @@ pub fn cut_everywhere(
     Ok(())
 }
 
+/// Cuts the power at about `cuts` of the writes of the workload of `seed`, in which records must be moved.
+pub fn cut_somewhere(
+    profile: Profile,
+    seed: u64,
+    cuts: u64,
+    count: &mut Count,
+) -> Result<(), (Case, String)> {
+    let whole = run_to(profile, seed, None, Honesty::Honest);
+    let whole = whole.map_err(|error| (Case { seed, cut: u64::MAX, policy: 0 }, error))?;
+    let (moved, refused) = whole.moved();
+    assert!(moved > 0, "seed {seed}: nothing is moved, and {refused} writes were refused");
+    count.moved += moved;
+    count.workloads += 1;
+    let mut rng = Rng::new(seed);
+    let step = (whole.writes() / cuts).max(1) as usize;
+    let mut cut = rng.below(step) as u64;
+    while cut <= whole.writes() {
+        cut_at(profile, Case { seed, cut, policy: 0 }, None, Honesty::Honest, count)?;
+        cut += 1 + rng.below(2 * step - 1) as u64;
+    }
+    Ok(())
+}
+
 /// Cuts the power at one write, and looks at the images of all policies, or of one.
 pub fn cut_at(
     profile: Profile,
@@ -86,7 +138,7 @@ pub fn cut_at(
 ) -> Result<(), (Case, String)> {
     let run = run_to(profile, case.seed, Some(case.cut), honesty).map_err(|error| (case, error))?;
     count.cuts += 1;
-    let policies = policies(case);
+    let policies = policies(profile, case);
     // What is left is stopped again in the middle of its own start, for one policy after the other.
     let again = (case.cut as usize + case.seed as usize) % policies.len();
     for (policy, &crash) in policies.iter().enumerate() {

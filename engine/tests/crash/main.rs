@@ -17,7 +17,7 @@ mod workload;
 
 use std::time::Instant;
 
-use harness::{Case, Count, cut_at, cut_everywhere};
+use harness::{Case, Count, cut_at, cut_everywhere, cut_somewhere};
 use rig::{Honesty, Shape};
 use workload::Profile;
 
@@ -34,10 +34,19 @@ const ONE: Profile = Profile {
     cached: 2,
     buffered: 20,
     largest: 2400,
+    hot: 0,
 };
 
 /// Cuts everywhere in the workloads of one seed after the other, or where `CAIRN_SEED` says.
 fn survive(name: &str, profile: Profile) {
+    survive_with(name, profile, all);
+}
+
+fn survive_with(
+    name: &str,
+    profile: Profile,
+    all: impl Fn(Profile, &mut Count) -> Result<(), (Case, String)>,
+) {
     let started = Instant::now();
     let mut count = Count::default();
     let result = match std::env::var("CAIRN_SEED") {
@@ -58,11 +67,31 @@ fn survive(name: &str, profile: Profile) {
     }
 }
 
+/// Cuts at some of the writes of workloads on a device that is full from the beginning, or where `CAIRN_SEED` says.
+fn sample(name: &str, profile: Profile) {
+    survive_with(name, profile, |profile, count| {
+        for seed in 1.. {
+            if count.images >= images() / FULL_PART {
+                break;
+            }
+            cut_somewhere(profile, seed, CUTS, count)?;
+        }
+        Ok(())
+    });
+}
+
+/// Devices with many records take long to look at: tests on them look at so much fewer images.
+const FULL_PART: u64 = 4;
+/// Of the writes of one workload, so many are cut.
+const CUTS: u64 = 60;
+
+fn images() -> u64 {
+    std::env::var("CAIRN_CRASH_IMAGES").map_or(IMAGES, |n| n.parse().expect("a number"))
+}
+
 fn all(profile: Profile, count: &mut Count) -> Result<(), (Case, String)> {
-    let images =
-        std::env::var("CAIRN_CRASH_IMAGES").map_or(IMAGES, |n| n.parse().expect("a number"));
     for seed in 1.. {
-        if count.images >= images {
+        if count.images >= images() {
             break;
         }
         cut_everywhere(profile, seed, Honesty::Honest, count)?;
@@ -127,6 +156,37 @@ fn far_behind() {
     let shape = Shape { blocks: 8, ..ONE.shape };
     let profile = Profile { shape, keys: 5, depth: 4, largest: 7000, cached: 16, ..ONE };
     survive("far_behind", Profile { stepped: true, lag: 100, buffered: 95, ..profile });
+}
+
+/// Three streams, and a device that is so full that records are moved all the time.
+const FULL: Profile = Profile {
+    shape: Shape { blocks: 40, ..ONE.shape },
+    keys: 165,
+    operations: 600,
+    largest: 5000,
+    hot: 70,
+    ..ONE
+};
+
+/// Hot and cold records on a full device: what is moved is as old as the device, and acknowledged long ago.
+#[test]
+fn always_moving() {
+    sample("always_moving", FULL);
+}
+
+/// The same with requests in any order, on two devices.
+#[test]
+fn always_moving_any_order() {
+    let shape = Shape { devices: 2, ..FULL.shape };
+    let profile = Profile { shape, keys: 330, operations: 900, depth: 6, buffered: 50, ..FULL };
+    sample("always_moving_any_order", Profile { stepped: true, ..profile });
+}
+
+/// Ten streams: as many blocks are open at once when the power goes.
+#[test]
+fn all_streams() {
+    let shape = Shape { blocks: 264, ..FULL.shape };
+    sample("all_streams", Profile { shape, keys: 900, operations: 1500, largest: 7000, ..FULL });
 }
 
 /// Nothing but RAM is asked for: what survives is whole, in order, and no older than `flush-max`.

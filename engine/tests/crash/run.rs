@@ -11,7 +11,7 @@ use std::{
 
 use cairn_engine::{
     Error, Namespace, NamespaceConfig, OpenError, Outcome, Record,
-    device::sim::Rng,
+    device::sim::{CrashPolicy, Rng, SimDevice},
     model::{Durability, Key, ReadPolicy, UserKey, WritePolicy},
     time::{Clock, ManualClock},
 };
@@ -37,6 +37,8 @@ pub struct Run {
     /// Writes of rigs that this run has left behind.
     pub earlier_writes: u64,
     pub cut_at: Option<u64>,
+    /// Records moved and writes refused by namespaces that this run has left behind.
+    pub earlier_moved: (u64, u64),
 }
 
 struct UnderWay {
@@ -113,6 +115,7 @@ impl Run {
                     under_way,
                     earlier_writes: 0,
                     cut_at: None,
+                    earlier_moved: (0, 0),
                 })
             }
             Err(_) if rig.is_off() => Err(Ok(PowerLost(rig))),
@@ -146,6 +149,24 @@ impl Run {
         }
         self.finish(&mut workload.rng)?;
         self.rig.rewritten().map_or(Ok(()), |sector| Err(format!("written twice: {sector}")))
+    }
+
+    /// Writes every key once and stops cleanly. What is left is a device that is as full as the profile makes it.
+    pub fn fill(&mut self, workload: &mut Workload) -> Result<Vec<Arc<SimDevice>>, String> {
+        for key in 0..self.profile.keys {
+            let (work, policy) = workload.fill();
+            self.begin(key, work, policy);
+            self.finish(&mut workload.rng)?;
+        }
+        self.namespace.close().map_err(|error| format!("a clean stop fails: {error}"))?;
+        self.model.all_durable();
+        Ok(self.rig.images(CrashPolicy::LoseAll))
+    }
+
+    /// Records that were moved in this run, and writes that found no room.
+    pub fn moved(&self) -> (u64, u64) {
+        let stats = self.namespace.stats();
+        (self.earlier_moved.0 + stats.records_moved, self.earlier_moved.1 + stats.refused_full)
     }
 
     /// Writes and syncs of this run so far.

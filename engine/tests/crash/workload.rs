@@ -31,6 +31,9 @@ pub struct Profile {
     /// Of a hundred writes, how many ask for durability `buffer`.
     pub buffered: usize,
     pub largest: usize,
+    /// Of a hundred operations, how many are on the hot tenth of the keys; with 0, writes go round the keys. Devices with hot keys are full
+    /// from the beginning.
+    pub hot: usize,
 }
 
 /// One operation on one key.
@@ -90,43 +93,70 @@ impl Workload {
             _ => {}
         }
         self.count += 1;
-        self.round += 1;
-        let first =
-            if self.rng.below(4) == 0 { self.rng.below(self.profile.keys) } else { self.round };
+        let first = self.first();
         let mut keys = (0..self.profile.keys).map(|step| (first + step) % self.profile.keys);
         let key = keys.find(|&key| !busy(key)).expect("fewer under way than keys");
         Step::Key { key, work: self.work(), policy: self.policy(now) }
     }
 
+    /// Which key comes next, if nobody is busy with it.
+    fn first(&mut self) -> usize {
+        if self.profile.hot > 0 {
+            let hot = self.rng.below(100) < self.profile.hot;
+            return self.rng.below(if hot { self.profile.keys / 10 } else { self.profile.keys });
+        }
+        self.round += 1;
+        if self.rng.below(4) == 0 { self.rng.below(self.profile.keys) } else { self.round }
+    }
+
+    /// How long a value is. On a full device one is as likely as another, so that it stays as full as it is.
+    fn len(&mut self) -> usize {
+        match self.rng.below(12) {
+            _ if self.profile.hot > 0 => self.rng.below(self.profile.largest),
+            0 => self.profile.largest,
+            _ => self.rng.below(self.profile.largest / 3),
+        }
+    }
+
+    /// A first write of a key.
+    pub fn fill(&mut self) -> (Work, WritePolicy) {
+        self.count += 1;
+        let (len, count) = (self.len(), self.count);
+        let work =
+            Work::Put(vec![("n".into(), Value::Int(count)), ("b".into(), bytes(len, count))]);
+        let policy = WritePolicy { exists: ExistsPolicy::Replace, ..WritePolicy::default() };
+        (work, WritePolicy { durability: Some(Durability::Buffer), ..policy })
+    }
+
     fn work(&mut self) -> Work {
-        let text = |len: usize, fill: i64| Value::Bytes(vec![fill as u8; len]);
         match self.rng.below(20) {
+            // What is deleted is not written again soon: a full device would not stay full.
+            2..5 if self.profile.hot > 0 && self.rng.below(3) > 0 => self.put(),
+            9 if self.profile.hot > 0 => self.put(),
             0 | 1 => Work::Get,
             2..5 => Work::Delete,
             5 => Work::Touch,
             6 | 7 => Work::Operate(vec![
                 Operation::Write("n".into(), Value::Int(self.count)),
                 Operation::Add("sum".into(), Value::Int(self.count)),
-                Operation::Append("log".into(), text(20, self.count)),
+                Operation::Append("log".into(), bytes(20, self.count)),
             ]),
             8 => Work::Operate(vec![
                 Operation::Delete,
                 Operation::Write("n".into(), Value::Int(self.count)),
             ]),
             9 => Work::Operate(vec![Operation::Delete]),
-            _ => {
-                let len = match self.rng.below(12) {
-                    0 => self.profile.largest,
-                    _ => self.rng.below(self.profile.largest / 3),
-                };
-                let mut bins =
-                    vec![("n".into(), Value::Int(self.count)), ("b".into(), text(len, self.count))];
-                if self.rng.below(8) == 0 {
-                    bins.push(("log".into(), Value::Nil));
-                }
-                Work::Put(bins)
-            }
+            _ => self.put(),
         }
+    }
+
+    fn put(&mut self) -> Work {
+        let (len, count) = (self.len(), self.count);
+        let mut bins = vec![("n".into(), Value::Int(count)), ("b".into(), bytes(len, count))];
+        if self.rng.below(8) == 0 {
+            bins.push(("log".into(), Value::Nil));
+        }
+        Work::Put(bins)
     }
 
     fn policy(&mut self, now: u64) -> WritePolicy {
@@ -153,6 +183,10 @@ impl Workload {
             commit_level: None,
         }
     }
+}
+
+fn bytes(len: usize, fill: i64) -> Value {
+    Value::Bytes(vec![fill as u8; len])
 }
 
 impl Step {

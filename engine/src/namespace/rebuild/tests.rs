@@ -147,7 +147,7 @@ fn check(shared: &Shared, footers: &[(u32, Vec<FooterEntry>)], batch_len: usize)
         let there = entries.iter().find(|there| there.offset == offset).expect("a record");
         assert_eq!((there.digest, there.version), (*digest, expected.version));
         assert_eq!(entry.tombstone, expected.tombstone);
-        live_bytes[block as usize] += entry.size.bytes() as u32;
+        live_bytes[block as usize] += crate::storage::blocks::cost(entry.size, entry.tombstone);
     }
     for block in 1..BLOCKS {
         assert_eq!(shared.blocks.get(block).in_use(), live_bytes[block as usize], "block {block}");

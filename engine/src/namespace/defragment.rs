@@ -27,7 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Namespace, guard::Guarding, lying::Lying};
+use super::{Namespace, guard::Guarding, lying::Lying, truncate::Dropped};
 use crate::{
     device::{IoKind, IoResult, reactor},
     format::{FooterEntry, PlaceSeed, RecordBuilder, RecordView},
@@ -108,7 +108,7 @@ pub(super) enum Turn {
 /// What became of one record.
 enum Moved {
     Done,
-    /// No room just now.
+    /// Not just now: there is no room, or a truncation is being decided.
     NoRoom,
     /// The namespace or the device takes no more.
     Over,
@@ -348,8 +348,10 @@ impl Moving<'_> {
             Ok(view)
         });
         let Ok(view) = view else { return self.damaged(entry) };
-        if namespace.drop_cut(lying) {
-            return Moved::Done;
+        match namespace.drop_cut(lying) {
+            Dropped::No => {}
+            Dropped::Done => return Moved::Done,
+            Dropped::NotYet => return Moved::NoRoom,
         }
         let now = shared.clock.now_ms();
         let known = namespace.index.get(entry.digest);

@@ -38,8 +38,10 @@ pub(crate) struct Sets {
     /// Truncations whose records have not all been removed from the index.
     sweeping: RwLock<Vec<Truncation>>,
     any_sweeping: AtomicBool,
-    /// Truncations up to this version sequence are known to the devices.
-    durable_cut: AtomicU64,
+    /// The version sequence of the truncation that is being made durable; 0 for none.
+    undecided: AtomicU64,
+    /// The version sequence of the last truncation that the devices know of.
+    durable: AtomicU64,
     /// The last eviction, of which something may still be in the index.
     evicting: RwLock<Option<Truncation>>,
     any_evicted: AtomicBool,
@@ -106,18 +108,23 @@ impl Sets {
     /// Makes a truncation count while its records are still in the index.
     pub(crate) fn begin_sweep(&self, truncation: Truncation) {
         let mut sweeping = self.sweeping.write();
+        self.undecided.store(truncation.cut.sequence, SeqCst);
         sweeping.push(truncation);
         self.any_sweeping.store(true, SeqCst);
     }
 
-    /// The truncation survives a loss of power from now on.
-    pub(crate) fn now_durable(&self, truncation: Truncation) {
-        self.durable_cut.store(truncation.cut.sequence, SeqCst);
+    /// It has been decided whether the truncation survives a loss of power.
+    pub(crate) fn decided(&self, truncation: Truncation, durable: bool) {
+        if durable {
+            self.durable.store(truncation.cut.sequence, SeqCst);
+        }
+        self.undecided.store(0, SeqCst);
     }
 
-    /// Whether the truncation survives a loss of power.
-    pub(crate) fn is_durable(&self, truncation: &Truncation) -> bool {
-        truncation.cut.sequence <= self.durable_cut.load(SeqCst)
+    /// Whether the truncation survives a loss of power; `None` while that is not known.
+    pub(crate) fn is_durable(&self, truncation: &Truncation) -> Option<bool> {
+        let cut = truncation.cut.sequence;
+        (self.undecided.load(SeqCst) != cut).then(|| cut <= self.durable.load(SeqCst))
     }
 
     /// The truncation's records have left the index.

@@ -23,6 +23,16 @@ use crate::{
     storage::{failed, survey},
 };
 
+/// What became of a record that was to be moved, by the cuts under way.
+pub(super) enum Dropped {
+    /// It is to be moved, if it is still there: an evicted one perhaps as a tombstone.
+    No,
+    /// It is not to be moved.
+    Done,
+    /// That is not decided yet: whoever decides it wakes those who wait for room.
+    NotYet,
+}
+
 impl Namespace {
     /// Removes all records of `set`, or of the whole namespace, that were written before the call. Durable when it returns. Returns how
     /// many records there were.
@@ -67,8 +77,10 @@ impl Namespace {
         let truncation = |cut| Truncation { set_hash, cut, until: 0 };
         let cut = self.shared.cut(|cut| self.sets.begin_sweep(truncation(cut)));
         let truncation = truncation(cut);
-        self.write_cut(truncation)?;
-        self.sets.now_durable(truncation);
+        let written = self.write_cut(truncation);
+        self.sets.decided(truncation, written.is_ok());
+        self.shared.stores.iter().for_each(|store| store.room.wake_all());
+        written?;
         let (removed, complete) = self.sweep(truncation);
         // While it is not complete, the cut hides what is left, and the next start leaves it out.
         if complete {
@@ -180,16 +192,25 @@ impl Namespace {
         })
     }
 
-    /// Removes a record that is about to be moved, if a cut under way takes it. Whether a truncation does: then it must not be moved to where
-    /// the truncation does not look any more. Before the truncation is durable the record stays: its block must not be freed, for a crash may
-    /// undo the truncation, and older versions may lie elsewhere.
-    pub(super) fn drop_cut(&self, lying: Lying<'_>) -> bool {
-        let Some(cut) = self.sets.under_way(|cut| takes(cut, lying.footer)) else { return false };
-        let truncates = cut.until == 0;
-        if !truncates || self.sets.is_durable(&cut) {
+    /// Removes a record that is about to be moved, if a cut under way takes it. What a truncation takes must not be moved to where it does not
+    /// look any more. Nor may it go before the truncation is durable: its block could be freed, a crash undo the truncation, and an older
+    /// version, elsewhere, be the newest.
+    pub(super) fn drop_cut(&self, lying: Lying<'_>) -> Dropped {
+        let Some(cut) = self.sets.under_way(|cut| takes(cut, lying.footer)) else {
+            return Dropped::No;
+        };
+        if cut.until != 0 {
             self.drop_by(&cut, lying);
+            return Dropped::No;
         }
-        truncates
+        match self.sets.is_durable(&cut) {
+            Some(true) => {
+                self.drop_by(&cut, lying);
+                Dropped::Done
+            }
+            Some(false) => Dropped::Done,
+            None => Dropped::NotYet,
+        }
     }
 
     fn wait_until_sealed(&self, cut: Version) {

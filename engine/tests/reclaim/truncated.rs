@@ -1,8 +1,19 @@
 //! Sets that are truncated while their records, and those of others, are being moved.
 
-use cairn_engine::device::sim::{CrashPolicy, Rng};
+use std::sync::Arc;
 
-use crate::world::{World, config};
+use cairn_engine::{
+    device::{
+        reactor,
+        sim::{CrashPolicy, Effect, Fault, Rng, Trigger},
+    },
+    model::Ttl,
+};
+
+use crate::{
+    common::{bin, key},
+    world::{BLOCK, World, config, replace, value},
+};
 
 const KEYS: u64 = 23;
 
@@ -76,4 +87,54 @@ fn all_or_nothing_wherever_the_power_goes() {
             }
         }
     }
+}
+
+/// A truncation has begun and is not yet durable, and meanwhile blocks with its records are reclaimed. If they went now and power were lost,
+/// the truncation would not have been, but the newest versions of its records would be gone, and older ones be back.
+#[test]
+fn before_it_is_durable_nothing_is_freed_by_it() {
+    let mut world = World::new(config(), 40, 1700);
+    // Older versions lie among records that stay where they are.
+    for n in 0..140 {
+        if n % 7 == 0 {
+            world.put("goes", n / 7).unwrap();
+        }
+        world.put("stays", n).unwrap();
+    }
+    // The newest ones lie among others that are overwritten.
+    for n in 0..20 {
+        world.put("goes", n).unwrap();
+        world.put("hot", n).unwrap();
+    }
+    (0..20).for_each(|n| world.put("hot", n).unwrap());
+    world.settle();
+    let hangs = Trigger::Range { offset: 0, len: BLOCK };
+    world.device().inject(Fault::forever(Effect::Stuck, hangs));
+    let namespace = Arc::clone(&world.db.namespace);
+    let before = world.device().write_count();
+    (0..20).for_each(|n| world.begin("goes", n, None));
+    let truncation =
+        std::thread::spawn(move || reactor::block_on(namespace.truncate(Some("goes"))));
+    while world.device().write_count() == before {
+        std::thread::yield_now();
+    }
+    // Those that hold the older versions are left as they are.
+    let old = Trigger::Range { offset: BLOCK, len: 18 * BLOCK };
+    world.device().inject(Fault::forever(Effect::ReadError(5), old));
+    assert_eq!(world.stats().blocks_reclaimed, 0, "nothing was moved before");
+    let full = (0..400).find(|step| {
+        let (key, bins) = (key("filler", *step), bin(value(*step, 1700)));
+        let policy = replace(Ttl::Never);
+        let put = world.db.namespace.put(&key, &bins, &policy);
+        let waits = world.db.try_run(put).is_none();
+        world.check_crashes(*step);
+        waits
+    });
+    assert!(full.is_some(), "nobody had to wait");
+    world.device().clear_faults();
+    world.device().unstick();
+    assert_eq!(truncation.join().unwrap().unwrap(), 20);
+    (0..20).for_each(|n| world.end("goes", n, true));
+    world.check();
+    world.check_crashes(1);
 }

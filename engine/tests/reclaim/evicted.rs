@@ -121,3 +121,32 @@ fn older_versions_do_not_return() {
     world.check_crashes(2);
     assert_eq!(world.records_of("s"), 20);
 }
+
+/// Power is lost at each write of an eviction: what never expires is there, what does is there or gone, and gone for good.
+#[test]
+fn a_crash_takes_no_more_than_the_eviction() {
+    for cut in 0.. {
+        let mut world = crowded(|n| if n % 2 == 0 { 0 } else { n * 3_600_000 });
+        (1..80).step_by(2).for_each(|n| world.may_be_gone("s", n));
+        world.db.namespace.set_evict_used_pct(30);
+        world.device().cut_power_at(world.device().write_count() + cut);
+        world.db.namespace.housekeep();
+        let done = !world.device().is_dead();
+        for policy in CrashPolicy::all(cut) {
+            let mut after = world.crashed(policy);
+            after.check();
+            for n in (1..80).step_by(2) {
+                let found = after.get("s", n).unwrap();
+                after.begin("s", n, found);
+                after.end("s", n, true);
+            }
+            (0..40).for_each(|n| after.put("s", 2 * n).unwrap());
+            after.check();
+            after.check_crashes(cut);
+        }
+        if done {
+            assert!(cut >= 2 && world.stats().evicted > 20);
+            break;
+        }
+    }
+}

@@ -33,7 +33,7 @@ fn evict(world: &mut World, percent: u8) -> Vec<u64> {
 #[test]
 fn those_nearest_to_their_end_go_first() {
     // Lives from an hour to twenty, in no order; every fourth never ends.
-    let life = |n: u64| if n % 4 == 0 { 0 } else { (1 + n * 7 % 20) * 3_600_000 };
+    let life = |n: u64| if n.is_multiple_of(4) { 0 } else { (1 + n * 7 % 20) * 3_600_000 };
     let mut world = crowded(life);
     let gone = evict(&mut world, 40);
     assert!(!gone.is_empty());

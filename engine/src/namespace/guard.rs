@@ -90,3 +90,62 @@ impl Namespace {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    };
+
+    use super::*;
+    use crate::{
+        device::{IoChoice, IoEngine, sim::SimDevice},
+        model::{Digest, Location, SizeClass},
+        namespace::{DeviceConfig, NamespaceConfig, OpenOptions},
+    };
+
+    /// A writer has its version and is about to count what it superseded as dead. A horizon above that would let the writer's tombstone go
+    /// at once, and the deleted record return.
+    #[test]
+    fn the_horizon_waits_for_kills_in_flight() {
+        let config = NamespaceConfig::new("test", vec![DeviceConfig::Raw("sim0".into())]);
+        let options = OpenOptions::new(IoEngine::choose(IoChoice::Pool).expect("a pool"));
+        let device = Arc::new(SimDevice::new("sim0", 8 << 20, 512, 1));
+        let namespace = Namespace::open_driven(&config, &options, vec![device]).expect("it opens");
+        let block = namespace.shared.blocks.get(1);
+        let size = SizeClass::for_bytes(100);
+        block.add(size, false);
+        namespace.shared.stores[0].count_in_use(&namespace.shared);
+        let (holds, looks) = (AtomicBool::new(false), AtomicBool::new(false));
+        let digest = Digest(7);
+        std::thread::scope(|scope| {
+            let (namespace, holds, looks) = (&namespace, &holds, &looks);
+            let writer = scope.spawn(move || {
+                namespace.index.with_slot(digest, |_| {
+                    let version = namespace.shared.take_version();
+                    // Others go on.
+                    for _ in 0..5 {
+                        namespace.shared.take_version();
+                    }
+                    holds.store(true, SeqCst);
+                    while !looks.load(SeqCst) {
+                        std::thread::yield_now();
+                    }
+                    // The one who looks has long enough to come to a wrong answer; a right one waits anyway.
+                    (0..10_000).for_each(|_| std::thread::yield_now());
+                    let place: Location = namespace.shared.blocks.location(1, 1024);
+                    namespace.shared.kill(place, size, false, version.sequence, None);
+                    version
+                })
+            });
+            while !holds.load(SeqCst) {
+                std::thread::yield_now();
+            }
+            looks.store(true, SeqCst);
+            let horizon = namespace.horizon();
+            let version = writer.join().expect("the writer ends");
+            assert!(horizon <= version.sequence, "{horizon} is above {version:?}");
+        });
+    }
+}

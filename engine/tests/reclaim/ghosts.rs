@@ -127,3 +127,22 @@ fn of_several_lives_do_not_return() {
     world.advance(60_000);
     exorcise(&mut world, 5, true);
 }
+
+/// A start from the records alone must find out what is dead in them, or it lets guards go too early.
+#[test]
+fn do_not_return_after_a_cold_start() {
+    for seed in 1..4 {
+        let mut world = haunted();
+        (0..GHOSTS / 2).for_each(|n| world.delete("ghosts", n).unwrap());
+        (GHOSTS / 2..GHOSTS).for_each(|n| world.put_for("ghosts", n, 5000).unwrap());
+        world.settle();
+        world.advance(60_000);
+        let mut world = world.crashed(CrashPolicy::from_seed(seed));
+        for _ in 0..3 {
+            world.db.namespace.housekeep();
+            world.check();
+            world.check_crashes(seed);
+        }
+        exorcise(&mut world, seed, true);
+    }
+}

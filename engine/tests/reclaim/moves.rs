@@ -1,12 +1,22 @@
 //! Records that are moved out of a block that is being reclaimed.
 
-use std::future::Future;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+};
 
-use cairn_engine::{device::sim::Rng, model::Ttl};
+use cairn_engine::{
+    DeviceConfig,
+    device::sim::{CrashPolicy, Effect, Fault, Rng, SimDevice, Trigger},
+    format::{DeviceHeader, Footer, HeaderSlot},
+    model::{Digest, Durability, Ttl, Version, WritePolicy},
+    time::ManualClock,
+};
 
 use crate::{
-    common::{bin, key},
-    world::{BLOCK, Held, World, config, replace, value},
+    common::{Driven, NOW_MS, bin, key},
+    world::{BLOCK, Held, READ, World, config, replace, value},
 };
 
 /// Which moments of a reclaim were met.
@@ -37,7 +47,7 @@ fn a_crash_at_every_moment_of_a_move() {
             let n = rng.below(keys as usize) as u64;
             world.begin("s", n, Some(Held { round, void_ms: 0 }));
             let (key, bins) = (key("s", n), bin(value(round, 1700)));
-            let namespace = std::sync::Arc::clone(&world.db.namespace);
+            let namespace = Arc::clone(&world.db.namespace);
             let policy = replace(Ttl::Never);
             let mut put = Box::pin(namespace.put(&key, &bins, &policy));
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -69,5 +79,125 @@ fn a_crash_at_every_moment_of_a_move() {
         world.settle();
         world.check();
         assert!(world.stats().capacity_bytes <= blocks * BLOCK);
+    }
+}
+
+/// A moved record keeps its version. With a new one it would pass for a write, and win over real ones elsewhere that it knows nothing of.
+#[test]
+fn a_moved_record_keeps_its_version() {
+    let blocks = 12;
+    let mut world = World::new(config(), blocks, 1700);
+    let mut versions: BTreeMap<Digest, BTreeSet<Version>> = BTreeMap::new();
+    let mut lives = BTreeSet::new();
+    let header = match DeviceHeader::decode(&world.device().read_raw(0, BLOCK as usize / 2)) {
+        HeaderSlot::Sound(_, header) => header,
+        other => panic!("{other:?}"),
+    };
+    let look = |world: &World, versions: &mut BTreeMap<_, BTreeSet<_>>, lives: &mut BTreeSet<_>| {
+        for block in 1..blocks {
+            let bytes = world.device().read_raw(block * BLOCK, BLOCK as usize);
+            let Some((len, sequence)) = Footer::measure(&bytes, &header.device, block as u32)
+            else {
+                continue;
+            };
+            if !lives.insert(sequence) {
+                continue;
+            }
+            let footer = Footer::decode(&bytes[bytes.len() - len..], BLOCK).expect("it is sound");
+            for entry in footer.entries {
+                versions.entry(entry.digest).or_default().insert(entry.version);
+            }
+        }
+    };
+    let keys = 48;
+    (0..keys).for_each(|n| world.put("s", n).unwrap());
+    let mut rng = Rng::new(1);
+    let mut writes = keys;
+    while world.stats().records_moved < 100 {
+        world.put("s", rng.below(keys as usize) as u64).unwrap();
+        writes += 1;
+        world.settle();
+        look(&world, &mut versions, &mut lives);
+    }
+    let found: usize = versions.values().map(BTreeSet::len).sum();
+    assert!(found as u64 <= writes, "{found} versions of {writes} writes");
+    assert!(found as u64 > writes / 2, "few were found: {found} of {writes}");
+}
+
+/// A block is read to be reclaimed, but before that comes about everything in it is overwritten, it is freed, and in its next life the same keys
+/// lie in the same places. What was read is of another life: moved, it would take the place of newer versions.
+#[test]
+fn what_was_read_of_an_earlier_life_is_not_moved() {
+    let (blocks, round) = (12, 8);
+    for block in 1..blocks {
+        for wait in (9..70).step_by(3) {
+            let mut world = World::new(config(), blocks, 1700);
+            (0..26).for_each(|n| world.put("stays", n).unwrap());
+            // Every block begins with the same key.
+            let put = |world: &mut World, step: u64| world.put("s", step % round).unwrap();
+            let mut step = 0;
+            while step < 40 || step % round != 5 {
+                put(&mut world, step);
+                step += 1;
+            }
+            let footer = Trigger::Range { offset: (block + 1) * BLOCK - 512, len: 512 };
+            world.device().inject(Fault::once(Effect::Stuck, footer));
+            for more in 0..wait {
+                let (n, round) = ((step + more) % round, 1_000_000 + more);
+                let (key, bins) = (key("s", n), bin(value(round, 1700)));
+                let policy =
+                    WritePolicy { durability: Some(Durability::Buffer), ..replace(Ttl::Never) };
+                let put = world.db.namespace.put(&key, &bins, &policy);
+                if world.db.try_run(put).is_none() {
+                    break;
+                }
+                world.begin("s", n, Some(Held { round, void_ms: 0 }));
+                world.end("s", n, true);
+            }
+            world.device().clear_faults();
+            world.device().unstick();
+            for _ in 0..200 {
+                world.db.turn();
+            }
+            world.compare().unwrap_or_else(|error| panic!("block {block}, after {wait}: {error}"));
+        }
+    }
+}
+
+/// A record's next version may go to another device, as when one was added. Its old block must not be freed before the other device has made
+/// that version durable, however durable everything on its own device is.
+#[test]
+fn a_block_waits_for_the_other_device() {
+    let config = config();
+    let clock = ManualClock::new(NOW_MS);
+    let sim = |name| Arc::new(SimDevice::new(name, 12 * BLOCK, 512, 1));
+    let first = sim("sim0");
+    let db = Driven::open(&config, vec![Arc::clone(&first)], &clock).unwrap();
+    let keys = 40;
+    let put = |db: &Driven, n: u64, round: u64, durability: Durability| {
+        let policy = WritePolicy { durability: Some(durability), ..replace(Ttl::Never) };
+        let (key, bins) = (key("s", n), bin(value(round, 1700)));
+        db.try_run(db.namespace.put(&key, &bins, &policy)).is_some_and(|done| done.is_ok())
+    };
+    (0..keys).for_each(|n| assert!(put(&db, n, 1, Durability::Device)));
+    db.namespace.close().unwrap();
+    let mut two = config.clone();
+    two.devices = vec![DeviceConfig::Raw("sim0".into()), DeviceConfig::Raw("sim1".into())];
+    let first = Arc::new(first.crash_image(CrashPolicy::LoseAll));
+    let db = Driven::open(&two, vec![first, sim("sim1")], &clock).unwrap();
+    // What goes to the second device stays on its way.
+    let hangs = Trigger::Range { offset: BLOCK, len: 11 * BLOCK };
+    db.devices[1].inject(Fault::forever(Effect::Stuck, hangs));
+    for round in 2..30 {
+        // In the end those that belong to the second device wait.
+        for n in 0..keys {
+            put(&db, n, round, Durability::Buffer);
+        }
+        let images = db.devices.iter().map(|d| Arc::new(d.crash_image(CrashPolicy::LoseAll)));
+        let after = Driven::open(&two, images.collect(), &clock).unwrap();
+        for n in 0..keys {
+            let record = after.run(after.namespace.get(&key("s", n), &READ)).unwrap();
+            assert!(record.is_some(), "round {round}: {n} is lost");
+        }
     }
 }

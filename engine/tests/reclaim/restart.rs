@@ -58,3 +58,31 @@ fn tombstones_go_and_guard_after_a_warm_restart() {
         assert_eq!(world.stats().tombstones, 0);
     }
 }
+
+/// Tombstones that lie among records which stay are met by nobody but the keeper, and only if their block knows of them.
+#[test]
+fn tombstones_among_cold_records_go_after_a_warm_restart() {
+    let mut world = World::new(config(), 16, 1500);
+    for n in 0..10 {
+        world.put("ghosts", n).unwrap();
+        (0..3).for_each(|more| world.put("hot", 3 * n + more).unwrap());
+    }
+    for n in 0..10 {
+        world.delete("ghosts", n).unwrap();
+        (0..2).for_each(|more| world.put("cold", 2 * n + more).unwrap());
+    }
+    // What the ghosts left behind goes; nobody looks after the tombstones.
+    for step in 0..300 {
+        world.put("hot", step % 30).unwrap();
+    }
+    world.settle();
+    let before = world.stats().tombstones;
+    assert!(before > 0);
+    let world = world.restarted();
+    assert_eq!(world.stats().tombstones, before);
+    world.db.namespace.housekeep();
+    // Of the last ones something may still lie in a block that holds others.
+    assert!(world.stats().tombstones <= before / 4, "{} of {before}", world.stats().tombstones);
+    world.check();
+    world.check_crashes(1);
+}

@@ -1,18 +1,22 @@
 //! Sets that are truncated while their records, and those of others, are being moved.
 
-use std::sync::Arc;
+use std::{
+    future::Future,
+    sync::Arc,
+    task::{Context, Waker},
+};
 
 use cairn_engine::{
     device::{
         reactor,
         sim::{CrashPolicy, Effect, Fault, Rng, Trigger},
     },
-    model::Ttl,
+    model::{ExistsPolicy, Ttl, Value, WritePolicy},
 };
 
 use crate::{
     common::{bin, key},
-    world::{BLOCK, World, config, replace, value},
+    world::{BLOCK, READ, World, config, replace, value},
 };
 
 const KEYS: u64 = 23;
@@ -137,4 +141,63 @@ fn before_it_is_durable_nothing_is_freed_by_it() {
     (0..20).for_each(|n| world.end("goes", n, true));
     world.check();
     world.check_crashes(1);
+}
+
+/// A write has read what it adds to, and before it is applied its set is truncated: what it adds to is gone, and must not come back with it.
+#[test]
+fn what_a_write_has_read_before_does_not_return_with_it() {
+    let mut world = World::new(config(), 12, 1700);
+    world.put("goes", 1).unwrap();
+    (0..20).for_each(|n| world.put("stays", n).unwrap());
+    world.settle();
+    world.device().set_stepped(true);
+    let hangs = Trigger::Range { offset: 0, len: BLOCK };
+    world.device().inject(Fault::forever(Effect::Stuck, hangs));
+    let (key, bins) = (key("goes", 1), [("new".into(), Value::Int(1))]);
+    let policy = WritePolicy { exists: ExistsPolicy::Update, ..replace(Ttl::Never) };
+    let namespace = Arc::clone(&world.db.namespace);
+    let mut put = Box::pin(namespace.put(&key, &bins, &policy));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(put.as_mut().poll(&mut context).is_pending(), "it reads what is there");
+    let before = world.device().write_count();
+    let truncating = Arc::clone(&world.db.namespace);
+    let truncation =
+        std::thread::spawn(move || reactor::block_on(truncating.truncate(Some("goes"))));
+    while world.device().write_count() == before {
+        std::thread::yield_now();
+    }
+    // The read is done, and the write goes on as far as it can while the truncation hangs.
+    let mut done = false;
+    for _ in 0..100 {
+        done = done || put.as_mut().poll(&mut context).is_ready();
+        world.db.turn();
+    }
+    world.device().clear_faults();
+    world.device().unstick();
+    world.device().set_stepped(false);
+    truncation.join().unwrap().unwrap();
+    if !done {
+        world.db.run(put).unwrap();
+    }
+    let record = world.db.run(world.db.namespace.get(&key, &READ)).unwrap().expect("it is new");
+    let names: Vec<String> = record.bins().unwrap().map(|bin| bin.unwrap().0.to_owned()).collect();
+    assert_eq!(names, ["new"]);
+    world.audit();
+}
+
+/// The devices know many truncations, and forget those that guard nothing any more. One whose records still lie there would let them return.
+#[test]
+fn a_truncation_is_remembered_while_it_guards() {
+    let mut world = World::new(config(), 16, 1700);
+    for n in 0..20 {
+        world.put("goes", n).unwrap();
+        (0..2).for_each(|more| world.put("stays", 2 * n + more).unwrap());
+    }
+    world.truncate(Some("goes")).unwrap();
+    for round in 0..3 {
+        world.put("other", round).unwrap();
+        world.truncate(Some("other")).unwrap();
+        world.check();
+        world.check_crashes(round);
+    }
 }

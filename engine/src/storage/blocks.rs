@@ -448,3 +448,20 @@ impl BlockTable {
         self.blocks.iter().filter_map(Block::first_kill).min().unwrap_or(u64::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::image::ImagePool;
+
+    /// A block that held a damaged record once would never be reclaimed again, and its space be lost bit by bit.
+    #[test]
+    fn a_new_life_is_not_pinned() {
+        let block = Block::new(BlockState::Sealed);
+        block.pin();
+        assert!(block.is_pinned());
+        let image = ImagePool::new(16 << 10, 1).take(false).expect("one image");
+        block.open(2, Version::ZERO, StreamId::LONG_LIVED, &image);
+        assert!(!block.is_pinned());
+    }
+}

@@ -152,6 +152,8 @@ fn is_forgotten_when_it_is_overwritten() {
     }
     assert!(world.stats().damaged >= 3, "{} were met", world.stats().damaged);
     damaged.iter().for_each(|&n| world.put("s", n).unwrap());
+    // Room for what was never there is needed from these blocks too.
+    (0..20).for_each(|n| world.put("more", n).unwrap());
     for step in 0..2000 {
         let put = world.put("s", rng.below(keys as usize) as u64);
         put.unwrap_or_else(|error| panic!("overwrite {step}: {error}"));

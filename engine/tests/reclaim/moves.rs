@@ -124,46 +124,6 @@ fn a_moved_record_keeps_its_version() {
     assert!(found as u64 > writes / 2, "few were found: {found} of {writes}");
 }
 
-/// A block is read to be reclaimed, but before that comes about everything in it is overwritten, it is freed, and in its next life the same keys
-/// lie in the same places. What was read is of another life: moved, it would take the place of newer versions.
-#[test]
-fn what_was_read_of_an_earlier_life_is_not_moved() {
-    let (blocks, round) = (12, 8);
-    for block in 1..blocks {
-        for wait in (9..70).step_by(3) {
-            let mut world = World::new(config(), blocks, 1700);
-            (0..26).for_each(|n| world.put("stays", n).unwrap());
-            // Every block begins with the same key.
-            let put = |world: &mut World, step: u64| world.put("s", step % round).unwrap();
-            let mut step = 0;
-            while step < 40 || step % round != 5 {
-                put(&mut world, step);
-                step += 1;
-            }
-            let footer = Trigger::Range { offset: (block + 1) * BLOCK - 512, len: 512 };
-            world.device().inject(Fault::once(Effect::Stuck, footer));
-            for more in 0..wait {
-                let (n, round) = ((step + more) % round, 1_000_000 + more);
-                let (key, bins) = (key("s", n), bin(value(round, 1700)));
-                let policy =
-                    WritePolicy { durability: Some(Durability::Buffer), ..replace(Ttl::Never) };
-                let put = world.db.namespace.put(&key, &bins, &policy);
-                if world.db.try_run(put).is_none() {
-                    break;
-                }
-                world.begin("s", n, Some(Held { round, void_ms: 0 }));
-                world.end("s", n, true);
-            }
-            world.device().clear_faults();
-            world.device().unstick();
-            for _ in 0..200 {
-                world.db.turn();
-            }
-            world.compare().unwrap_or_else(|error| panic!("block {block}, after {wait}: {error}"));
-        }
-    }
-}
-
 /// A record's next version may go to another device, as when one was added. Its old block must not be freed before the other device has made
 /// that version durable, however durable everything on its own device is.
 #[test]

@@ -255,14 +255,15 @@ impl Namespace {
         let waker = std::task::Waker::noop();
         let Driven { flushers, defragmenters } = &mut *driven.lock();
         let mut busy = false;
-        for (defragmenter, store) in defragmenters.iter_mut().zip(&self.shared.stores) {
-            store.defragmenter.take();
-            busy |= defragmenter.turn(self, waker) != Turn::Idle;
-        }
         for (flusher, store) in flushers.iter_mut().zip(&self.shared.stores) {
             store.flusher.take();
             flusher.turn(&self.shared, waker);
             busy |= !flusher.is_idle() || !(store.is_clean() || store.failure().is_some());
+        }
+        // Last, so that what was moved is seen before it is flushed, too.
+        for (defragmenter, store) in defragmenters.iter_mut().zip(&self.shared.stores) {
+            store.defragmenter.take();
+            busy |= defragmenter.turn(self, waker) != Turn::Idle;
         }
         busy
     }

@@ -176,6 +176,12 @@ impl Shared {
         Version { epoch: self.epoch.load(SeqCst), sequence: self.sequence.fetch_add(1, SeqCst) + 1 }
     }
 
+    /// A version of its own, for tests of what comes between others.
+    #[cfg(test)]
+    pub(crate) fn take_version(&self) -> Version {
+        self.next_version()
+    }
+
     /// The last version given, or a later one.
     pub(crate) fn version_now(&self) -> Version {
         Version { epoch: self.epoch.load(SeqCst), sequence: self.sequence.load(SeqCst) }

@@ -203,8 +203,7 @@ impl Defragmenter {
             let Some(block) = self.next_victim(namespace, store) else { return };
             let state = namespace.shared.blocks.get(block);
             let sequence = state.sequence();
-            if state.state() != BlockState::Sealed || state.dead_bytes() == 0 || self.has(block) {
-                // It was chosen a while ago.
+            if state.state() != BlockState::Sealed || self.has(block) {
                 continue;
             }
             self.victims += 1;
@@ -235,6 +234,9 @@ impl Defragmenter {
         if !store.is_short() {
             return None;
         }
+        // What was chosen a while ago may have begun another life.
+        let stale = |block: &u32| namespace.shared.blocks.get(*block).dead_bytes() == 0;
+        while self.chosen.pop_front_if(|block| stale(block)).is_some() {}
         if self.chosen.is_empty() {
             store.look_again();
             self.chosen.extend(self.choose(namespace, store));

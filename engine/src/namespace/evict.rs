@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use super::{Namespace, lying::Lying};
 use crate::{
     device::reactor,
-    format::{FooterEntry, Truncation, truncations_max},
+    format::{FooterEntry, Truncation},
     index::{CoarseExpiry, Verdict},
     model::PARTITIONS,
     storage::{
@@ -22,8 +22,8 @@ use crate::{
 
 /// Of the space, the part that is evicted at least, so that it is not done all the time.
 const STEP_PART: u64 = 200;
-/// Where nothing expires, the next look for something to evict comes so many milliseconds later.
-const NOTHING_EXPIRES_MS: u64 = 10_000;
+/// Where nothing can be evicted, the next look for something comes so many milliseconds later.
+const NOTHING_GOES_MS: u64 = 10_000;
 /// Bits of a remaining life that are told apart: instants are chosen to within 2 per cent of it.
 const BITS: u32 = 7;
 
@@ -45,19 +45,19 @@ impl Namespace {
         let wanted = used - allowed + capacity / STEP_PART;
         let Some(until) = self.instant_for(wanted) else {
             // It took a look at every index entry to learn that nothing expires.
-            self.evict_again_ms.store(now + NOTHING_EXPIRES_MS, SeqCst);
+            self.evict_again_ms.store(now + NOTHING_GOES_MS, SeqCst);
             return 0;
         };
+        if let Err(error) = self.check_table(0, until) {
+            tracing::warn!(%error, "nothing is evicted");
+            self.evict_again_ms.store(now + NOTHING_GOES_MS, SeqCst);
+            return 0;
+        }
         // Under the streams' locks: a record that is being moved just now is there before the cut, or is looked at again. Its block is closed,
         // so that its footer tells of it.
         let cut = self.shared.cut(|_| ());
         self.wait_until_sealed(cut);
         let eviction = Truncation { set_hash: 0, cut, until };
-        let most = truncations_max(self.shared.block_size, self.shared.stores.len());
-        if self.table_with(eviction).len() > most {
-            tracing::warn!("nothing is evicted: the device headers have no room for one more cut");
-            return 0;
-        }
         if let Err(error) = self.write_cut(eviction) {
             tracing::error!(%error, "nothing is evicted: the device headers cannot be written");
             return 0;
@@ -66,6 +66,10 @@ impl Namespace {
         self.sets.begin_eviction(eviction);
         let evicted = self.evict_by(&eviction);
         self.counters.evicted.add(evicted);
+        if evicted == 0 {
+            // What expires cannot be told apart, or cannot be read: trying again at once would only write headers and close blocks.
+            self.evict_again_ms.store(now + NOTHING_GOES_MS, SeqCst);
+        }
         tracing::info!(evicted, used, allowed, "records were evicted before their time");
         evicted
     }

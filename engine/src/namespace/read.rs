@@ -82,12 +82,6 @@ impl Namespace {
         Ok(self.get(key, policy).await?.map(|record| record.metadata()))
     }
 
-    /// Hints to the CPU that the index will be asked for `key` soon. Several operations that are at hand together wait for memory once
-    /// instead of one by one when each is announced before the first is begun. Costs a hash of the key; changes nothing.
-    pub fn prefetch(&self, key: &Key) {
-        self.index.prefetch(self.digest(key));
-    }
-
     pub(super) fn set_hash(&self, key: &Key) -> u64 {
         self.secret.set_hash(key.set())
     }

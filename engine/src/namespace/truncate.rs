@@ -73,7 +73,7 @@ impl Namespace {
         {
             return Err(failed(store, cause, false));
         }
-        self.check_table(set_hash)?;
+        self.check_table(set_hash, 0)?;
         let truncation = |cut| Truncation { set_hash, cut, until: 0 };
         let cut = self.shared.cut(|cut| self.sets.begin_sweep(truncation(cut)));
         let truncation = truncation(cut);
@@ -90,7 +90,7 @@ impl Namespace {
     }
 
     /// The cuts that still guard something, with `new` among them.
-    pub(super) fn table_with(&self, new: Truncation) -> Vec<Truncation> {
+    fn table_with(&self, new: Truncation) -> Vec<Truncation> {
         let horizon = self.shared.blocks.horizon();
         let mut table = self.shared.stores[0].superblock.header().truncations;
         let now = CoarseExpiry::at(self.shared.clock.now_ms()).seconds();
@@ -105,9 +105,9 @@ impl Namespace {
     }
 
     /// Whether one more cut has room in the device headers.
-    fn check_table(&self, set_hash: u64) -> Result<(), Error> {
+    pub(super) fn check_table(&self, set_hash: u64, until: u32) -> Result<(), Error> {
         let cut = Version { sequence: u64::MAX, ..self.shared.version_now() };
-        let table = self.table_with(Truncation { set_hash, cut, until: 0 });
+        let table = self.table_with(Truncation { set_hash, cut, until });
         if table.len() > truncations_max(self.shared.block_size, self.shared.stores.len()) {
             return Err(Error::TooManyTruncations(table.len() - 1));
         }

@@ -7,6 +7,7 @@ use cairn_engine::{
 
 use crate::world::{BLOCK, World, config};
 
+const BLOCKS: u64 = 12;
 const KEYS: u64 = 44;
 
 /// Where the value of the only record of its round lies on the device: its first bytes tell the round.
@@ -18,17 +19,22 @@ fn place(world: &World, round: u64, blocks: u64) -> u64 {
     at.expect("the record lies on the device") as u64
 }
 
-/// A record rots in a block that is reclaimed: it must not be lost silently with its block, nor take others with it; and once it is
-/// overwritten, its block serves again.
-#[test]
-fn is_reported_and_takes_nothing_with_it() {
-    let blocks = 12;
-    let mut world = World::new(config(), blocks, 1700);
+/// Records in several blocks, one of them with a wrong bit; and which one.
+fn with_a_rotten_record() -> (World, u64) {
+    let mut world = World::new(config(), BLOCKS, 1700);
     (0..KEYS).for_each(|n| world.put("s", n).unwrap());
     world.settle();
     let victim = 3;
     let round = world.get("s", victim).unwrap().expect("it was written").round;
-    world.device().flip_bit(place(&world, round, blocks) + 100, 3);
+    world.device().flip_bit(place(&world, round, BLOCKS) + 100, 3);
+    (world, victim)
+}
+
+/// A record rots in a block that is reclaimed: it must not be lost silently with its block, nor take others with it; and once it is
+/// overwritten, its block serves again.
+#[test]
+fn is_reported_and_takes_nothing_with_it() {
+    let (mut world, victim) = with_a_rotten_record();
     let mut rng = Rng::new(1);
     let churn = |world: &mut World, rng: &mut Rng, from: u64| {
         let moved = world.stats().records_moved;
@@ -73,7 +79,7 @@ fn is_reported_and_takes_nothing_with_it() {
         world.stats().free_blocks
     };
     let all = free(&mut world);
-    assert!(all >= blocks - 4, "blocks are lost to the damage: {all} free");
+    assert!(all >= BLOCKS - 4, "blocks are lost to the damage: {all} free");
 }
 
 /// A block that cannot be read just now is left as it is: its records must not be taken for dead.
@@ -103,13 +109,7 @@ fn of_the_device_is_waited_out() {
 /// see them again when their newer copies are long gone.
 #[test]
 fn keeps_what_guards_against_its_block() {
-    let blocks = 12;
-    let mut world = World::new(config(), blocks, 1700);
-    (0..KEYS).for_each(|n| world.put("s", n).unwrap());
-    world.settle();
-    let victim = 3;
-    let round = world.get("s", victim).unwrap().expect("it was written").round;
-    world.device().flip_bit(place(&world, round, blocks) + 100, 3);
+    let (mut world, victim) = with_a_rotten_record();
     let mut rng = Rng::new(1);
     let churn = |world: &mut World, rng: &mut Rng| {
         for step in 0..400 {

@@ -1,8 +1,14 @@
 //! Eviction: records near their end leave before it when space is short.
 
-use cairn_engine::device::sim::{CrashPolicy, Rng};
+use cairn_engine::{
+    device::sim::{CrashPolicy, Rng},
+    model::{Durability, Ttl, Value, WritePolicy},
+};
 
-use crate::world::{World, config};
+use crate::{
+    common::{bin, key},
+    world::{World, config, replace},
+};
 
 /// A device on which records take up more than may be used before eviction begins.
 fn crowded(each: impl Fn(u64) -> u64) -> World {
@@ -149,4 +155,47 @@ fn a_crash_takes_no_more_than_the_eviction() {
             break;
         }
     }
+}
+
+/// Evicted records that are as small as the tombstones that they become leave nothing to win, yet hold the horizon back. A defragmenter that chose
+/// their block again and again would never come to another one, and writers would wait for ever.
+#[test]
+fn small_ones_do_not_catch_the_defragmenter() {
+    let (done, finished) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let world = World::new(config(), 16, 8);
+        // Buffered, so that no flush leaves a gap between them, which would be something to win.
+        let policy =
+            WritePolicy { durability: Some(Durability::Buffer), ..replace(Ttl::Millis(3_600_000)) };
+        for n in (0..300).chain(0..300) {
+            let (key, bins) = (key("s", n), bin(Value::Int(1)));
+            world.db.run(world.db.namespace.put(&key, &bins, &policy)).unwrap();
+        }
+        world.settle();
+        world.db.namespace.set_evict_used_pct(1);
+        world.db.namespace.housekeep();
+        world.db.namespace.set_evict_used_pct(0);
+        world.settle();
+        done.send(world.stats()).expect("the test waits");
+    });
+    let stats = finished.recv_timeout(std::time::Duration::from_secs(60));
+    let stats = stats.expect("the defragmenter comes to rest");
+    assert!(stats.evicted > 0 && stats.evicted <= 300);
+}
+
+/// What expires later than the index can tell is not evicted. To try again at once would write the device headers and close every open block
+/// ten times a second, for nothing.
+#[test]
+fn nothing_is_written_again_where_nothing_goes() {
+    const FIFTY_YEARS: u64 = 50 * 366 * 24 * 3_600_000;
+    let world = crowded(|_| FIFTY_YEARS);
+    world.db.namespace.set_evict_used_pct(10);
+    world.db.namespace.housekeep();
+    world.settle();
+    let writes = world.device().write_count();
+    world.db.namespace.housekeep();
+    world.settle();
+    assert_eq!(world.device().write_count(), writes);
+    assert_eq!(world.stats().evicted, 0);
+    world.check();
 }

@@ -135,6 +135,12 @@ impl Index {
         self.partition(digest).get(&self.shared, digest.tag())
     }
 
+    /// Hints to the CPU that an entry of `partition` will be looked up soon: to be given as soon as the partition is known.
+    #[inline]
+    pub fn expect(&self, partition: u16) {
+        self.partitions[usize::from(partition)].fetch();
+    }
+
     /// Hints to the CPU that the entry will be looked up soon.
     #[inline]
     pub fn prefetch(&self, digest: Digest) {

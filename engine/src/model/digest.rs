@@ -71,9 +71,13 @@ impl HashSecret {
 
     /// The digest of `key`: partition bits by `kind`, the others by xxh3-128 with this secret.
     pub fn digest(&self, kind: PartitionKind, key: &Key) -> Digest {
-        let partition = u128::from(kind.partition(key));
+        self.digest_in(kind.partition(key), key)
+    }
+
+    /// The digest of `key`, whose partition is known.
+    pub fn digest_in(&self, partition: u16, key: &Key) -> Digest {
         let seeded = key.with_identity_bytes(|bytes| xxh3_128_with_secret(bytes, &self.0));
-        Digest(partition << 116 | seeded >> 12)
+        Digest(u128::from(partition) << 116 | seeded >> 12)
     }
 
     /// The seeded 64-bit hash of a set's name, as footers and truncations store it; 0 is kept for "the whole namespace".

@@ -238,7 +238,10 @@ impl Namespace {
     }
 
     fn digest(&self, key: &Key) -> Digest {
-        self.secret.digest(self.partition_kind, key)
+        let partition = self.partition_kind.partition(key);
+        // Its memory comes while the rest is computed.
+        self.index.expect(partition);
+        self.secret.digest_in(partition, key)
     }
 
     fn check_open(&self) -> Result<(), Error> {

@@ -238,10 +238,8 @@ impl Namespace {
     }
 
     fn digest(&self, key: &Key) -> Digest {
-        let partition = self.partition_kind.partition(key);
-        // Its memory comes while the rest is computed.
-        self.index.expect(partition);
-        self.secret.digest_in(partition, key)
+        // The partition's memory comes while the rest is computed.
+        self.secret.digest_telling(self.partition_kind, key, |partition| self.index.expect(partition))
     }
 
     fn check_open(&self) -> Result<(), Error> {

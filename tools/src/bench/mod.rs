@@ -24,6 +24,7 @@ mod interrupt;
 mod job;
 mod keys;
 mod known;
+mod lanes;
 mod live;
 mod load;
 mod options;

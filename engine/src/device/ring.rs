@@ -41,8 +41,8 @@ const COMPLETIONS: u32 = 8192;
 /// Requests that may wait for a slot; whoever submits more than that waits for one to finish.
 const MAX_BACKLOG: usize = 65_536;
 
-/// Entries are submitted as soon as half of what is in flight is queued, but not fewer than the first of these at a time and not more than
-/// the second: at park only, operations would march in lockstep, and each call of the kernel costs as much as a third of a read.
+/// Entries are submitted as soon as half of what is in flight is queued, but not fewer than the first of these at a time, for each call of the kernel
+/// has its price, and not more than the second: at park only, operations would march in lockstep. Measured: `docs/decisions/0010-the-read-path.md`.
 const SUBMIT_BATCH: RangeInclusive<usize> = 4..=16;
 
 /// Regions that one ring can have registered.

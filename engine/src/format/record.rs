@@ -28,9 +28,7 @@
 //! block, or landed where it does not belong, is not taken for one.
 
 use super::wire::{checksum, get_u16, get_u32, get_u64, get_uint, put, put_uint};
-use crate::model::{
-    Digest, Key, NEVER, SizeClass, UNIT, UserKey, Version, VoidTime, limits,
-};
+use crate::model::{Digest, Key, NEVER, SizeClass, UNIT, UserKey, Version, VoidTime, limits};
 
 /// Bytes of a record's fixed header.
 pub const RECORD_HEADER_BYTES: usize = 64;
@@ -291,9 +289,9 @@ impl<'a> RecordView<'a> {
     /// Whether this is the record of `key`.
     pub fn is_key(&self, key: &Key) -> bool {
         self.bytes[11] == key.kind_byte()
+            // Byte by byte: names are short, and as a call of `memcmp` this was the dearest line of a read after the index.
             && self.set_bytes().iter().eq(key.set().as_bytes())
             && match key.user() {
-                // As numbers: compared as bytes, the number just written to the stack would be waited for.
                 UserKey::Int(number) => {
                     let stored = self.key_bytes().try_into().map(i64::from_le_bytes);
                     stored.is_ok_and(|stored| stored == *number)

@@ -144,7 +144,8 @@ impl Partition {
         }
     }
 
-    /// Where the next segment's description goes: the one that all others are split from lies in the partition itself.
+    /// Where the next segment's description goes: that of the lowest tags is made first and lies in the partition itself. It is never released to the
+    /// arena, since whatever splits or merges segments keeps the lower one.
     pub(super) fn place_for_segment(&self, arena: &Arena) -> NonNull<Segment> {
         match self.segment(0) {
             None => NonNull::from(&self.first),

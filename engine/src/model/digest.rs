@@ -79,12 +79,7 @@ impl HashSecret {
     }
 
     /// As [`Self::digest`], and tells the partition as soon as it is known.
-    pub fn digest_telling(
-        &self,
-        kind: PartitionKind,
-        key: &Key,
-        tell: impl FnOnce(u16),
-    ) -> Digest {
+    pub fn digest_telling(&self, kind: PartitionKind, key: &Key, tell: impl FnOnce(u16)) -> Digest {
         key.with_identity_bytes(|bytes| {
             let partition = kind.partition_of(bytes);
             tell(partition);

@@ -239,7 +239,8 @@ impl Namespace {
 
     fn digest(&self, key: &Key) -> Digest {
         // The partition's memory comes while the rest is computed.
-        self.secret.digest_telling(self.partition_kind, key, |partition| self.index.expect(partition))
+        self.secret
+            .digest_telling(self.partition_kind, key, |partition| self.index.expect(partition))
     }
 
     fn check_open(&self) -> Result<(), Error> {

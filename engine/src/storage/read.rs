@@ -239,12 +239,7 @@ impl Shared {
         }
     }
 
-    async fn read_shared(
-        &self,
-        key: ReadKey,
-        block: u32,
-        first: u32,
-    ) -> Result<Buffer, Error> {
+    async fn read_shared(&self, key: ReadKey, block: u32, first: u32) -> Result<Buffer, Error> {
         let shard = &*self.reads.shards[shard()];
         loop {
             let Some(read) = join(shard, key) else {
@@ -259,12 +254,7 @@ impl Shared {
         }
     }
 
-    async fn read_device(
-        &self,
-        block: u32,
-        first: u32,
-        len: u32,
-    ) -> Result<AlignedBuf, Error> {
+    async fn read_device(&self, block: u32, first: u32, len: u32) -> Result<AlignedBuf, Error> {
         self.counters.device_reads.add(1);
         let store = self.store_of(block);
         let offset = u64::from(block - store.first_block) * self.block_size + u64::from(first);

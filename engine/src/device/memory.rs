@@ -23,8 +23,6 @@ use std::{
 
 use memmap2::{MmapMut, MmapRaw};
 
-use crate::prefetch::fetch;
-
 /// Alignment of the address of every buffer and region, enough for `O_DIRECT` on any device served here.
 pub const BUFFER_ALIGN: usize = 4096;
 
@@ -33,11 +31,6 @@ const LARGEST_CLASS: usize = 1 << 20;
 
 /// What one thread may keep in its free list.
 const FREE_LIST_BYTES: usize = 4 << 20;
-
-/// How much of a buffer [`AlignedBuf::fetch`] asks for; what lies behind comes while that is being read.
-const FETCH_BYTES: usize = 2048;
-
-const CACHE_LINE: usize = 64;
 
 /// Size classes are powers of two from `BUFFER_ALIGN` to `LARGEST_CLASS`.
 const CLASSES: usize = (LARGEST_CLASS / BUFFER_ALIGN).ilog2() as usize + 1;
@@ -76,13 +69,6 @@ impl AlignedBuf {
             self.memory.size
         );
         self.len = len;
-    }
-
-    /// Hints to the CPU that the first bytes will be looked at soon: another core or the device has written them.
-    pub(super) fn fetch(&self) {
-        for line in (0..self.len.min(FETCH_BYTES)).step_by(CACHE_LINE) {
-            fetch(self.start().wrapping_add(line));
-        }
     }
 
     /// Where the buffer starts, for the kernel to write to.

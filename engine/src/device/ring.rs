@@ -16,6 +16,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     io,
+    ops::RangeInclusive,
     os::fd::{AsRawFd, RawFd},
     sync::Arc,
     time::{Duration, Instant},
@@ -40,8 +41,9 @@ const COMPLETIONS: u32 = 8192;
 /// Requests that may wait for a slot; whoever submits more than that waits for one to finish.
 const MAX_BACKLOG: usize = 65_536;
 
-/// Entries are submitted as soon as so many are queued: at park only, operations would march in lockstep.
-const SUBMIT_BATCH: usize = 4;
+/// Entries are submitted as soon as half of what is in flight is queued, but not fewer than the first of these at a time, for each call of the kernel
+/// has its price, and not more than the second: at park only, operations would march in lockstep. Measured: `docs/decisions/0010-the-read-path.md`.
+const SUBMIT_BATCH: RangeInclusive<usize> = 4..=16;
 
 /// Regions that one ring can have registered.
 const MAX_REGIONS: u32 = 1024;
@@ -109,7 +111,8 @@ impl Ring {
         } else {
             self.backlog.push_back(request);
         }
-        if self.unsent.len() >= SUBMIT_BATCH {
+        let batch = (self.in_flight() / 2).clamp(*SUBMIT_BATCH.start(), *SUBMIT_BATCH.end());
+        if self.unsent.len() >= batch {
             self.flush();
         }
         while self.backlog.len() > MAX_BACKLOG {
@@ -320,10 +323,6 @@ impl Ring {
             Progress::Done(result) => {
                 let request = slot.take().expect("it was there a line ago");
                 self.free.push(index);
-                if let Work::Read { buffer, .. } = &request.work {
-                    // While the others are reaped and the first are answered, these bytes come near.
-                    buffer.fetch();
-                }
                 finished.push((request, result));
             }
         }

@@ -183,8 +183,8 @@ impl<'a> Locked<'a> {
         items: &[Item],
         pages: u32,
     ) -> &'a Segment {
-        let pointer = self.shared.arena.allocate();
-        // SAFETY: the arena keeps every segment as long as the index, which `'a` borrows.
+        let pointer = self.partition.place_for_segment(&self.shared.arena);
+        // SAFETY: arena and partition keep every segment as long as the index, which `'a` borrows.
         let segment: &'a Segment = unsafe { pointer.as_ref() };
         segment.rebuild(&self.shared.pool, items, depth, pages);
         self.assign(tag, depth, pointer);

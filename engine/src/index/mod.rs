@@ -4,7 +4,7 @@
 //! * `page`: 32 slots, the unit of memory.
 //! * `page_pool`: where pages come from.
 //! * `segment`: a sorted array with gaps over a few pages; grows by pages.
-//! * `arena`: the descriptions of segments.
+//! * `arena`: the descriptions of segments, but for the first of each partition, which the partition holds.
 //! * `directory`: from the top bits of a tag to its segment; segments split in two when they are full.
 //! * `partition`: the segments of one partition, its lock and its optimistic reads.
 //! * `change`: what is done to one entry under the lock; `bulk`: scans, sweeps and loading.
@@ -107,8 +107,16 @@ impl Index {
     /// # Panics
     /// When the system gives it no addresses.
     pub fn new() -> Self {
-        let shared =
-            Shared { pool: PagePool::new(), arena: Arena::new(), side_bytes: AtomicU64::new(0) };
+        Self::expecting(0)
+    }
+
+    /// An empty index that will soon have about so many records: a large one takes its memory in large pieces from the start.
+    ///
+    /// # Panics
+    /// When the system gives it no addresses.
+    pub fn expecting(records: u64) -> Self {
+        let pool = PagePool::expecting(records / u64::from(page::PAGE_SLOTS));
+        let shared = Shared { pool, arena: Arena::new(), side_bytes: AtomicU64::new(0) };
         Self { partitions: (0..PARTITIONS).map(|_| Partition::new()).collect(), shared }
     }
 
@@ -133,6 +141,12 @@ impl Index {
     #[inline]
     pub fn get(&self, digest: Digest) -> Option<Entry> {
         self.partition(digest).get(&self.shared, digest.tag())
+    }
+
+    /// Hints to the CPU that an entry of `partition` will be looked up soon: to be given as soon as the partition is known.
+    #[inline]
+    pub fn expect(&self, partition: u16) {
+        self.partitions[usize::from(partition)].fetch();
     }
 
     /// Hints to the CPU that the entry will be looked up soon.

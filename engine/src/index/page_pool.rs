@@ -8,7 +8,8 @@
 //!
 //! The lowest chunk with a free page serves first, so that chunks at the end run empty; a chunk without any page in
 //! use gives its memory back to the system. The first chunks are filled by small system pages and joined into a huge
-//! page when full (a small index does not pay for a half-used huge page); later ones are huge from the start.
+//! page when full (a small index does not pay for a half-used huge page); later ones, and all of an index that is known to become large, are
+//! huge from the start.
 //!
 //! Concurrency: one mutex around the lists of free pages, taken once per page handed out or taken back.
 
@@ -30,7 +31,7 @@ const _: () = assert!(CHUNK_PAGES <= 1 << IN_CHUNK_BITS && PAGE_BYTES == 640);
 /// Addresses asked for at first (about eleven thousand million records); halved until the system agrees.
 const RESERVE_BYTES: usize = 256 << 30;
 const RESERVE_BYTES_MIN: usize = 64 << 20;
-/// Chunks below this number start with small system pages: 64 MiB, above it half a chunk is less than 2 % of the whole.
+/// So many chunks start with small system pages in an index of unknown size: 64 MiB, above it half a chunk is less than 2 % of the whole.
 const SMALL_START_CHUNKS: usize = 32;
 const SYSTEM_PAGE: u64 = 4096;
 /// `MADV_COLLAPSE` (Linux 6.1): join the range into huge pages now.
@@ -42,6 +43,8 @@ pub struct PagePool {
     mapping: NonNull<u8>,
     mapped_bytes: usize,
     max_chunks: usize,
+    /// Chunks below this number start with small system pages.
+    small_start: usize,
     resident: AtomicU64,
     state: Mutex<State>,
 }
@@ -68,11 +71,13 @@ struct Chunk {
 }
 
 impl PagePool {
-    /// A pool without any page.
+    /// A pool without any page, of which about so many will be asked for soon; 0 when nobody knows.
     ///
     /// # Panics
     /// When the system refuses even a small range of addresses.
-    pub fn new() -> Self {
+    pub fn expecting(pages: u64) -> Self {
+        let large = pages >= SMALL_START_CHUNKS as u64 * u64::from(CHUNK_PAGES);
+        let small_start = if large { 0 } else { SMALL_START_CHUNKS };
         let (mapping, mapped_bytes) = reserve_addresses();
         let skip = mapping.as_ptr().align_offset(CHUNK_BYTES);
         // SAFETY: the mapping is larger than a chunk, so the aligned start lies within it.
@@ -84,6 +89,7 @@ impl PagePool {
             mapping,
             mapped_bytes,
             max_chunks,
+            small_start,
             resident: AtomicU64::new(0),
             state: Mutex::new(state),
         }
@@ -125,7 +131,7 @@ impl PagePool {
         if chunk.free_count == CHUNK_PAGES && spare {
             self.resident.fetch_sub(chunk.resident(), Ordering::Relaxed);
             chunk.touched = 0;
-            chunk.huge = number >= SMALL_START_CHUNKS;
+            chunk.huge = number >= self.small_start;
             self.advise(number, libc::MADV_DONTNEED);
         }
     }
@@ -159,7 +165,7 @@ impl PagePool {
         }
         if state.lowest == state.chunks.len() {
             self.open_chunk(state.lowest);
-            state.chunks.push(Chunk::new(state.lowest >= SMALL_START_CHUNKS));
+            state.chunks.push(Chunk::new(state.lowest >= self.small_start));
             state.free_pages += u64::from(CHUNK_PAGES);
         }
         state.lowest
@@ -177,7 +183,7 @@ impl PagePool {
             libc::mprotect(self.chunk_start(number).as_ptr().cast(), CHUNK_BYTES, access)
         };
         assert!(result == 0, "no memory for the index: {}", std::io::Error::last_os_error());
-        if number >= SMALL_START_CHUNKS {
+        if number >= self.small_start {
             self.advise(number, libc::MADV_HUGEPAGE);
         }
     }

@@ -10,6 +10,7 @@
 //! share so many top bits that splitting does not part them. With seeded digests it is empty in practice.
 
 use std::collections::BTreeMap;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use parking_lot::Mutex;
@@ -46,9 +47,12 @@ pub struct Partition {
     pub(super) spilled: AtomicU32,
     pub(super) directory: Directory,
     rare: Mutex<Option<Box<Rare>>>,
+    /// The segment of the lowest tags, where there is any. Of a partition with one segment, as all of a namespace of up to some three million records are,
+    /// a reader can ask memory for all it needs to find the entry's page at once.
+    first: Segment,
 }
 
-const _: () = assert!(size_of::<Partition>() == 64);
+const _: () = assert!(size_of::<Partition>() == 192);
 
 /// What most partitions of a small index do not have.
 #[derive(Default)]
@@ -66,6 +70,7 @@ impl Partition {
             spilled: AtomicU32::new(0),
             directory: Directory::new(),
             rare: Mutex::new(None),
+            first: Segment::new(),
         }
     }
 
@@ -123,6 +128,13 @@ impl Partition {
         }
     }
 
+    /// Hints to the CPU that an entry of the partition will be looked up soon, whichever it is.
+    #[inline]
+    pub fn fetch(&self) {
+        fetch(self);
+        self.first.fetch();
+    }
+
     #[inline]
     fn look(&self, shared: &Shared, tag: u64) -> Option<Item> {
         let view = self.segment(tag)?.view(&shared.pool);
@@ -132,9 +144,19 @@ impl Partition {
         }
     }
 
+    /// Where the next segment's description goes: that of the lowest tags is made first and lies in the partition itself. It is never released to the
+    /// arena, since whatever splits or merges segments keeps the lower one.
+    pub(super) fn place_for_segment(&self, arena: &Arena) -> NonNull<Segment> {
+        match self.segment(0) {
+            None => NonNull::from(&self.first),
+            Some(_) => arena.allocate(),
+        }
+    }
+
     #[inline]
     pub(super) fn segment(&self, tag: u64) -> Option<&Segment> {
-        // SAFETY: directories name segments of the index's arena only, which frees them no earlier than the partitions.
+        // SAFETY: directories name segments of the index's arena, which frees them no earlier than the partitions, and the
+        // partition's own, which does not move: who gives one out borrows the index as long as it is used.
         self.directory.segment(tag).map(|segment| unsafe { segment.as_ref() })
     }
 }

@@ -41,8 +41,8 @@ pub enum Place {
     Before(u32),
 }
 
-/// A segment's description: 128 bytes.
-#[repr(C, align(128))]
+/// A segment's description: two cache lines.
+#[repr(C, align(64))]
 pub struct Segment {
     /// Pages in the low 16 bits, depth above: one word, so that a reader sees both from the same moment.
     shape: AtomicU32,
@@ -81,6 +81,13 @@ impl Segment {
             len: AtomicU32::new(0),
             pages: [const { AtomicU32::new(0) }; MAX_PAGES as usize],
         }
+    }
+
+    /// Hints to the CPU that the description will be used.
+    #[inline]
+    pub fn fetch(&self) {
+        fetch(&self.shape);
+        fetch(&self.pages[MAX_PAGES as usize - 1]);
     }
 
     /// Entries in the segment.

@@ -243,6 +243,22 @@ fn holds_any_number_of_tags_with_one_prefix() {
     assert_eq!((index.len(), index.shared.pool.pages_in_use()), (0, 0));
 }
 
+/// An index that is told to expect many records takes its memory in huge pieces from the first record on, and finds everything all the same; one
+/// that is told of few does not: a namespace of a thousand records would take megabytes.
+#[test]
+fn an_expected_size_chooses_the_pieces_of_memory() {
+    for (expected, least) in [(100, 0), (100_000_000, 2 << 20)] {
+        let (index, mut random) = (Index::expecting(expected), Random(8));
+        let empty = index.memory_bytes();
+        let tags: Vec<u64> = (0..1000).map(|_| random.next()).collect();
+        tags.iter().for_each(|&tag| _ = put(&index, digest(5, tag), entry(tag)));
+        check(&index, 5);
+        assert!(tags.iter().all(|&tag| index.get(digest(5, tag)) == Some(entry(tag))));
+        let grown = index.memory_bytes() - empty;
+        assert!((least..least + (1 << 20)).contains(&grown), "{grown} bytes, {expected} expected");
+    }
+}
+
 /// Every entry of one overfull partition is found while its segments split, and all memory for entries comes back when
 /// they go: by single removals here, in an order that has nothing to do with their tags.
 #[test]

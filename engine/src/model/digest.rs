@@ -48,8 +48,12 @@ impl PartitionKind {
 
     /// The partition of `key`, below [`PARTITIONS`].
     pub fn partition(self, key: &Key) -> u16 {
+        key.with_identity_bytes(|bytes| self.partition_of(bytes))
+    }
+
+    fn partition_of(self, identity: &[u8]) -> u16 {
         match self {
-            Self::Xxh3 => key.with_identity_bytes(|bytes| (xxh3_64(bytes) >> 52) as u16),
+            Self::Xxh3 => (xxh3_64(identity) >> 52) as u16,
         }
     }
 }
@@ -71,9 +75,17 @@ impl HashSecret {
 
     /// The digest of `key`: partition bits by `kind`, the others by xxh3-128 with this secret.
     pub fn digest(&self, kind: PartitionKind, key: &Key) -> Digest {
-        let partition = u128::from(kind.partition(key));
-        let seeded = key.with_identity_bytes(|bytes| xxh3_128_with_secret(bytes, &self.0));
-        Digest(partition << 116 | seeded >> 12)
+        self.digest_telling(kind, key, |_| ())
+    }
+
+    /// As [`Self::digest`], and tells the partition as soon as it is known.
+    pub fn digest_telling(&self, kind: PartitionKind, key: &Key, tell: impl FnOnce(u16)) -> Digest {
+        key.with_identity_bytes(|bytes| {
+            let partition = kind.partition_of(bytes);
+            tell(partition);
+            let seeded = xxh3_128_with_secret(bytes, &self.0);
+            Digest(u128::from(partition) << 116 | seeded >> 12)
+        })
     }
 
     /// The seeded 64-bit hash of a set's name, as footers and truncations store it; 0 is kept for "the whole namespace".

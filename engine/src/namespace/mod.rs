@@ -238,7 +238,9 @@ impl Namespace {
     }
 
     fn digest(&self, key: &Key) -> Digest {
-        self.secret.digest(self.partition_kind, key)
+        // The partition's memory comes while the rest is computed.
+        self.secret
+            .digest_telling(self.partition_kind, key, |partition| self.index.expect(partition))
     }
 
     fn check_open(&self) -> Result<(), Error> {

@@ -50,12 +50,14 @@ pub(super) fn load(
         let part = Part::open(shared, store, named).map_err(|error| error.to_string())?;
         parts.push(part.ok_or("it is damaged")?);
     }
-    let blocks = parts.iter().map(|part| part.len() as u64).sum();
+    let blocks: u64 = parts.iter().map(|part| part.len() as u64).sum();
+    // Nearly all that a large checkpoint holds is entries.
+    let records = blocks * shared.block_size / ENTRY_BYTES as u64;
     let loading = Loading {
         shared,
         options,
         started,
-        index: Index::new(),
+        index: Index::expecting(records),
         sets: Sets::default(),
         tombstones: AtomicU64::new(0),
         states: AtomicU64::new(0),

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The bytes where a record lies.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct RecordBytes {
     source: Source,
     start: u32,
@@ -35,12 +35,47 @@ pub(crate) struct RecordBytes {
     offset: u32,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Source {
     Image(Arc<Image>),
-    Device(Arc<AlignedBuf>),
-    /// Copied out of an image: no larger than the record, unlike a buffer for a device.
+    Device(Buffer),
+    /// Copied out of an image or a buffer: no larger than the record.
     Copy(Arc<[u8]>),
+}
+
+/// What a device read brought.
+#[derive(Debug)]
+enum Buffer {
+    /// For this reader only, as nearly always.
+    Own(AlignedBuf),
+    /// For several.
+    Shared(Arc<AlignedBuf>),
+}
+
+impl Buffer {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Own(buffer) => buffer,
+            Self::Shared(buffer) => buffer,
+        }
+    }
+}
+
+impl Clone for RecordBytes {
+    /// Copies what cannot be shared. The bytes are verified: nobody has others to clone.
+    fn clone(&self) -> Self {
+        let (source, start) = match &self.source {
+            Source::Image(image) => (Source::Image(Arc::clone(image)), self.start),
+            Source::Copy(bytes) => (Source::Copy(Arc::clone(bytes)), self.start),
+            Source::Device(Buffer::Shared(buffer)) => {
+                (Source::Device(Buffer::Shared(Arc::clone(buffer))), self.start)
+            }
+            Source::Device(Buffer::Own(_)) => {
+                (Source::Copy(self.bytes().expect("there when it was verified").into()), 0)
+            }
+        };
+        Self { source, start, ..*self }
+    }
 }
 
 impl RecordBytes {
@@ -71,7 +106,7 @@ impl RecordBytes {
         let (start, len) = (self.start as usize, self.len as usize);
         match &self.source {
             Source::Image(image) => image.committed(self.start, self.len),
-            Source::Device(buffer) => buffer.get(start..start + len),
+            Source::Device(buffer) => buffer.bytes().get(start..start + len),
             Source::Copy(bytes) => bytes.get(start..start + len),
         }
     }
@@ -139,6 +174,9 @@ impl Hasher for PlaceHasher {
     }
 }
 
+/// What those who share a read get.
+type Shareable = Result<Arc<AlignedBuf>, Error>;
+
 /// A read that somebody waits for besides the one that does it.
 #[derive(Debug, Default)]
 struct SharedRead {
@@ -147,7 +185,7 @@ struct SharedRead {
 
 #[derive(Debug, Default)]
 struct SharedState {
-    result: Option<Option<Result<Arc<AlignedBuf>, Error>>>,
+    result: Option<Option<Shareable>>,
     waiters: Vec<Waker>,
 }
 
@@ -201,12 +239,7 @@ impl Shared {
         }
     }
 
-    async fn read_shared(
-        &self,
-        key: ReadKey,
-        block: u32,
-        first: u32,
-    ) -> Result<Arc<AlignedBuf>, Error> {
+    async fn read_shared(&self, key: ReadKey, block: u32, first: u32) -> Result<Buffer, Error> {
         let shard = &*self.reads.shards[shard()];
         loop {
             let Some(read) = join(shard, key) else {
@@ -216,23 +249,18 @@ impl Shared {
             self.counters.shared_reads.add(1);
             // `None`: the one that led was dropped before its read was done. Somebody else leads now, perhaps this one.
             if let Some(result) = (Follow { read: &read }).await {
-                return result;
+                return result.map(Buffer::Shared);
             }
         }
     }
 
-    async fn read_device(
-        &self,
-        block: u32,
-        first: u32,
-        len: u32,
-    ) -> Result<Arc<AlignedBuf>, Error> {
+    async fn read_device(&self, block: u32, first: u32, len: u32) -> Result<AlignedBuf, Error> {
         self.counters.device_reads.add(1);
         let store = self.store_of(block);
         let offset = u64::from(block - store.first_block) * self.block_size + u64::from(first);
         let len = len as usize;
         match store.device.read(AlignedBuf::new(len), len, offset).await {
-            Ok(buffer) => Ok(Arc::new(buffer)),
+            Ok(buffer) => Ok(buffer),
             Err(error) => Err(Error::ReadFailed {
                 device: store.device.name().into(),
                 offset,
@@ -262,27 +290,38 @@ struct Lead<'a> {
 }
 
 impl Lead<'_> {
-    fn finish(self, result: Result<Arc<AlignedBuf>, Error>) -> Result<Arc<AlignedBuf>, Error> {
+    fn finish(self, result: Result<AlignedBuf, Error>) -> Result<Buffer, Error> {
         // Once: the entry that stands in the table after this is another read's.
-        ManuallyDrop::new(self).settle(|| Some(result.clone()));
-        result
+        let Some(read) = ManuallyDrop::new(self).leave() else { return result.map(Buffer::Own) };
+        let result = result.map(Arc::new);
+        read.settle(Some(result.clone()));
+        result.map(Buffer::Shared)
     }
 
-    /// Tells the others, if there are any. Whoever comes later reads anew: the place may have been written since.
-    fn settle(&self, result: impl FnOnce() -> Option<Result<Arc<AlignedBuf>, Error>>) {
-        let Some(Some(read)) = self.shard.lock().remove(&self.key) else { return };
-        let waiters = {
-            let mut state = read.state.lock();
-            state.result = Some(result());
-            std::mem::take(&mut state.waiters)
-        };
-        waiters.into_iter().for_each(Waker::wake);
+    /// Takes the read out of the table; gives the place where the others wait, if there are any. Whoever comes later reads anew: the place may have
+    /// been written since.
+    fn leave(&self) -> Option<Arc<SharedRead>> {
+        self.shard.lock().remove(&self.key).flatten()
     }
 }
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
-        self.settle(|| None);
+        if let Some(read) = self.leave() {
+            read.settle(None);
+        }
+    }
+}
+
+impl SharedRead {
+    /// Tells those who wait: the result, or that there will be none.
+    fn settle(&self, result: Option<Shareable>) {
+        let waiters = {
+            let mut state = self.state.lock();
+            state.result = Some(result);
+            std::mem::take(&mut state.waiters)
+        };
+        waiters.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -291,7 +330,7 @@ struct Follow<'a> {
 }
 
 impl Future for Follow<'_> {
-    type Output = Option<Result<Arc<AlignedBuf>, Error>>;
+    type Output = Option<Shareable>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.read.state.lock();

@@ -13,6 +13,7 @@ use futures::{
 
 use super::{
     keys::Space,
+    lanes::Lanes,
     store::Store,
     thread::{Report, Started, Thread},
     work::perform,
@@ -37,9 +38,7 @@ pub async fn run<S: Store>(
     if open {
         open_loop(store, space, &thread, depth, timer).await;
     } else {
-        let lane = || lane(store, space, &thread);
-        let mut lanes: FuturesUnordered<_> = (0..depth).map(|_| lane()).collect();
-        while lanes.next().await.is_some() {}
+        Lanes::new((0..depth).map(|_| lane(store, space, &thread))).await;
     }
     thread.into_inner().report()
 }

@@ -4,8 +4,8 @@
 //!   can be checked when they are read.
 //! * `target`: what jobs run on: `embedded` and `grpc`, which are [`store`]s of records, and `raw`, which is not. `load`, `prepare`: writes every
 //!   record once.
-//! * `work`: operations, one by one. `pace`: when each is due. `drive`: the closed and the open loop on a store. `thread`: what one thread has
-//!   while it runs.
+//! * `work`: operations, one by one. `pace`: when each is due. `drive`: the closed and the open loop on a store. `lanes`: what a closed
+//!   loop has in flight. `thread`: what one thread has while it runs.
 //! * `group`: jobs that run at the same time. `gate`, `interrupt`: how they begin and end. `tally`, `usage`: what is counted. `live`: the line
 //!   that is shown meanwhile.
 //! * `outcome`, then `report`, `fio`, `hdr`, `svg`: what came out, and how it is shown.
@@ -24,6 +24,7 @@ mod interrupt;
 mod job;
 mod keys;
 mod known;
+mod lanes;
 mod live;
 mod load;
 mod options;

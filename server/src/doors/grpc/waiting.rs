@@ -1,7 +1,6 @@
 //! Items of a pipeline that are read and not started: the rest of a message as its bytes, and a few that are opened.
 //!
-//! They are opened some at a time, so that the CPU can be told of all of them before the first is started: what an operation
-//! on a small record in RAM costs is mostly waiting for memory, and many such waits at once take no longer than one.
+//! They are opened some at a time, so that what they need is fetched for all of them before the first is started.
 
 use std::{
     collections::VecDeque,
@@ -9,13 +8,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use cairn_engine::{Expected, Namespace};
 
 use super::{
+    ahead::{Need, fetch},
     call::{self, Item, Opened},
     wire::{Entries, Odd},
 };
-use crate::{codes::Problem, limits::OPENED_AHEAD, metrics::Kind, state::State};
+use crate::{codes::Problem, limits::OPENED_AHEAD, state::State};
 
 /// Items that are read and not started.
 #[derive(Default)]
@@ -39,8 +38,8 @@ pub struct Next {
     pub deadline: Instant,
     /// What it asks for.
     pub call: Opened,
-    /// Its record, if it can be executed.
-    expected: Option<Expected>,
+    /// What it will need, if it can be executed.
+    need: Option<Need>,
 }
 
 impl Waiting {
@@ -91,21 +90,7 @@ impl Waiting {
                 }
             }
         }
-        self.fetch(state);
-    }
-
-    /// Tells the CPU what those that are opened will need: each step for all of them before the next one, which needs its outcome.
-    fn fetch(&self, state: &State) {
-        for next in &self.opened {
-            if let Some((engine, expected)) = next.expected(state) {
-                engine.fetch_entry(expected);
-            }
-        }
-        for next in self.opened.iter().filter(|next| next.reads()) {
-            if let Some((engine, expected)) = next.expected(state) {
-                engine.fetch_record(expected);
-            }
-        }
+        fetch(self.opened.iter().filter_map(|next| next.need), state);
     }
 }
 
@@ -116,20 +101,78 @@ impl Next {
             ms => Duration::from_millis(ms.into()),
         };
         let call = call::open(item.request, state);
-        let expected = match &call {
-            Ok((_, Ok(call))) => Some(state.namespaces[call.namespace].engine.expect(&call.key)),
+        let need = match &call {
+            Ok((_, Ok(call))) => Some(Need::of(call, state)),
             _ => None,
         };
-        Self { id: item.id, arrived, deadline: arrived + time, call, expected }
+        Self { id: item.id, arrived, deadline: arrived + time, call, need }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use cairn_engine::device::{IoEngine, IoKind};
+    use cairn_proto::v1::{
+        GetRequest, Key, PipelineItem, PipelineRequest, Request, key::UserKey,
+        request::Request as Kind,
+    };
+    use prost::Message;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn state() -> State {
+        let io = IoEngine { kind: IoKind::Pool, reason: String::new() };
+        State::new(Config::dev(Path::new("unused")), io, Vec::new(), 1)
     }
 
-    fn expected<'a>(&self, state: &'a State) -> Option<(&'a Namespace, Expected)> {
-        let Ok((_, Ok(call))) = &self.call else { return None };
-        Some((&state.namespaces[call.namespace].engine, self.expected?))
+    fn message(ids: std::ops::Range<u64>) -> Vec<u8> {
+        let user_key = Some(UserKey::Number(1));
+        let key = Some(Key { namespace: "none".into(), set: String::new(), user_key });
+        let get = Kind::Get(GetRequest { key, ..GetRequest::default() });
+        let item = |id| {
+            let request = Some(Request { request: Some(get.clone()) });
+            PipelineItem { id, request, ..PipelineItem::default() }
+        };
+        PipelineRequest { items: ids.map(item).collect() }.encode_to_vec()
     }
 
-    /// Whether it needs the record itself.
-    fn reads(&self) -> bool {
-        matches!(self.call, Ok((Kind::Get | Kind::Operate, _)))
+    fn all(waiting: &mut Waiting, state: &State) -> (Vec<u64>, bool) {
+        let mut ids = Vec::new();
+        loop {
+            match waiting.first(state) {
+                Ok(Some(_)) => ids.extend(waiting.take().map(|next| next.id)),
+                Ok(None) => return (ids, false),
+                Err(Odd) => return (ids, true),
+            }
+        }
+    }
+
+    /// Items come out as they went in, each once, however many steps it takes to open them.
+    #[test]
+    fn items_keep_their_order() {
+        let (mut waiting, state) = (Waiting::default(), state());
+        for count in [0, 1, OPENED_AHEAD as u64, 3 * OPENED_AHEAD as u64 + 1] {
+            waiting.add(message(0..count).into(), 1000).unwrap();
+            assert_eq!(all(&mut waiting, &state), ((0..count).collect(), false));
+            assert!(waiting.is_empty());
+        }
+    }
+
+    /// An item that does not parse ends a stream, but what came before it is executed, as a client that sent it may count on; what
+    /// comes behind it is not.
+    #[test]
+    fn what_does_not_parse_spoils_nothing_before_it() {
+        let (mut waiting, state) = (Waiting::default(), state());
+        for before in [0, 1, OPENED_AHEAD as u64, OPENED_AHEAD as u64 + 2] {
+            let odd = [0x0a, 2, 0x08, 0xff];
+            let spoiled = [message(0..before), odd.to_vec(), message(before..before + 3)].concat();
+            waiting.add(spoiled.into(), 1000).unwrap();
+            assert_eq!(all(&mut waiting, &state), ((0..before).collect(), true), "{before}");
+            assert_eq!(all(&mut waiting, &state), (vec![], false));
+            assert!(waiting.is_empty());
+        }
     }
 }

@@ -241,9 +241,7 @@ impl Region {
 
     /// Hints to the CPU that the bytes `start..start + len` will be looked at soon.
     pub(crate) fn fetch(&self, start: usize, len: usize) {
-        for at in (start / CACHE_LINE * CACHE_LINE..start + len).step_by(CACHE_LINE) {
-            fetch(self.start().wrapping_add(at));
-        }
+        crate::prefetch::fetch_range(self.start().wrapping_add(start), len);
     }
 
     /// The bytes `start..start + len`.

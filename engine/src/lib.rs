@@ -30,8 +30,9 @@ pub mod time;
 
 pub use error::{Error, OpenError};
 pub use namespace::{
-    DeviceConfig, DeviceStats, Metadata, Namespace, NamespaceConfig, OpenOptions, Operated,
-    Operation, Outcome, Progress, Record, ScanPage, SetStats, StartKind, StartReport, Stats,
+    DeviceConfig, DeviceStats, Expected, Metadata, Namespace, NamespaceConfig, OpenOptions,
+    Operated, Operation, Outcome, Progress, Record, ScanPage, SetStats, StartKind, StartReport,
+    Stats,
 };
 pub use storage::{
     inspect::{Inspection, inspect},

@@ -12,3 +12,15 @@ pub(crate) fn fetch<T>(place: *const T) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = place;
 }
+
+/// Hints to the CPU that the `len` bytes at `place` will be used.
+pub(crate) fn fetch_range(place: *const u8, len: usize) {
+    // From the start of the line that the first byte lies in: ranges seldom start with one.
+    let before = place.addr() % CACHE_LINE;
+    for at in (0..before + len).step_by(CACHE_LINE) {
+        fetch(place.wrapping_add(at).wrapping_sub(before));
+    }
+}
+
+/// Bytes that the CPU fetches at once.
+const CACHE_LINE: usize = 64;

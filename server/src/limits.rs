@@ -48,6 +48,8 @@ pub const SCANS: usize = 256;
 pub const DEVICE_PENDING: usize = 16_384;
 /// Operations that a pipeline may have in flight however large its answers are.
 pub const IN_FLIGHT_MIN: usize = 16;
+/// Items of a pipeline that are opened before the first of them is started.
+pub const OPENED_AHEAD: usize = 16;
 /// Operations a pipeline or batch starts before it lets other tasks of its worker run.
 pub const STARTS_PER_TURN: usize = 256;
 

@@ -225,6 +225,11 @@ impl Region {
         self.map.len()
     }
 
+    /// Hints to the CPU that the bytes `start..start + len` will be looked at soon.
+    pub(crate) fn fetch(&self, start: usize, len: usize) {
+        crate::prefetch::fetch_range(self.start().wrapping_add(start), len);
+    }
+
     /// The bytes `start..start + len`.
     ///
     /// # Safety

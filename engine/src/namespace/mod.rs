@@ -52,6 +52,7 @@ pub use self::{
         DeviceStats, Metadata, Operated, Operation, Outcome, SetStats, StartKind, StartReport,
         Stats,
     },
+    read::Expected,
     record::{Record, ScanPage},
     start::OpenOptions,
 };

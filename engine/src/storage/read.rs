@@ -225,6 +225,14 @@ impl Shared {
         Ok(RecordBytes { source, start: offset - first, len, seed, offset })
     }
 
+    /// Hints to the CPU that the bytes at `location` will be read soon, if RAM has them.
+    pub(crate) fn prefetch(&self, location: Location, size: SizeClass) {
+        let Some((block, offset)) = self.blocks.locate(location) else { return };
+        if let Some(image) = self.blocks.get(block).image() {
+            image.prefetch(offset, size.bytes() as u32);
+        }
+    }
+
     /// Waits until the bytes at `location` are durable, if somebody was promised so: what the index says of them may be told then.
     pub(crate) async fn settled(&self, location: Location, size: SizeClass) -> Result<(), Error> {
         let Some((block, offset)) = self.blocks.locate(location) else { return Ok(()) };

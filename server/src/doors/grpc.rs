@@ -3,13 +3,14 @@
 //! * `records`: service Records, its unary calls in it. `batch`, `scan` (with `cursor`), `pipeline`: its others.
 //! * `admin`, `cluster`: the other services.
 //! * `call`, `execute`: one request of any kind, read and executed, for all of them. `in_flight`: many at once.
-//! * `ready`: a pipeline's answers on their way.
+//! * `waiting`, `ready`: a pipeline's items before they are started, and its answers on their way. `ahead`: their memory.
 //! * `plain`, `request`, `answer`, `value`: between protobuf and the engine; `wire`: protobuf by hand. `reservation`: how large an answer
 //!   may become. `status`: failures as statuses. `timeout`: `grpc-timeout`.
 //! * `connection`: from an accepted socket to a call. `receiving`, `framing`: a call's body as messages, and the answer's.
 //!   `lingering`: how a socket is closed.
 
 mod admin;
+mod ahead;
 mod answer;
 mod batch;
 mod call;
@@ -31,6 +32,7 @@ mod scan;
 mod status;
 mod timeout;
 mod value;
+mod waiting;
 mod wire;
 
 pub use status::status;

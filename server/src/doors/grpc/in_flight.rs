@@ -34,6 +34,8 @@ pub struct InFlight {
     /// Bytes that those running may be answered with, as they were started with.
     reserved: usize,
     expired: VecDeque<Done>,
+    /// Answered and not counted yet.
+    uncounted: Vec<Uncounted>,
     timer: Pin<Box<Sleep>>,
     /// When the timer fires; no later than the first deadline of those running.
     armed: Option<Instant>,
@@ -61,6 +63,17 @@ struct Finished {
     result: Outcome,
 }
 
+/// What is counted of a request that was answered. Many are counted with one look at the clock: it costs as much as the rest of it.
+struct Uncounted {
+    namespace: Option<usize>,
+    kind: Kind,
+    code: Code,
+    started: Instant,
+}
+
+/// Answers that one look at the clock is for, at most.
+const COUNTED_AT_ONCE: usize = 64;
+
 impl Future for Running {
     type Output = Finished;
 
@@ -79,6 +92,7 @@ impl InFlight {
             running: FuturesUnordered::new(),
             reserved: 0,
             expired: VecDeque::new(),
+            uncounted: Vec::new(),
             timer: Box::pin(sleep_until(Instant::now().into())),
             armed: None,
         }
@@ -154,7 +168,7 @@ impl InFlight {
     }
 
     /// Refuses a request that was not started.
-    pub fn refuse(&self, kind: Kind, now: Instant, problem: Problem) -> Outcome {
+    pub fn refuse(&mut self, kind: Kind, now: Instant, problem: Problem) -> Outcome {
         self.answer(None, kind, now, Err(problem))
     }
 
@@ -165,8 +179,12 @@ impl InFlight {
             if let Some(done) = self.expired.pop_front() {
                 return Poll::Ready(Some(done));
             }
-            let Some(finished) = std::task::ready!(self.running.poll_next_unpin(context)) else {
-                return Poll::Ready(None);
+            let finished = match self.running.poll_next_unpin(context) {
+                Poll::Ready(Some(finished)) => finished,
+                none => {
+                    self.count();
+                    return none.map(|_| None);
+                }
             };
             self.operations.metrics.in_flight.fetch_sub(1, Relaxed);
             self.reserved -= finished.reserved;
@@ -214,20 +232,34 @@ impl InFlight {
     }
 
     fn answer(
-        &self,
+        &mut self,
         namespace: Option<usize>,
         kind: Kind,
         started: Instant,
         result: Outcome,
     ) -> Outcome {
         let code = result.as_ref().map_or_else(Problem::code, |_| Code::Ok);
-        self.operations.metrics.count(namespace, kind, code, started.elapsed());
+        self.uncounted.push(Uncounted { namespace, kind, code, started });
+        if self.uncounted.len() >= COUNTED_AT_ONCE {
+            self.count();
+        }
         result
+    }
+
+    fn count(&mut self) {
+        if self.uncounted.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for Uncounted { namespace, kind, code, started } in self.uncounted.drain(..) {
+            self.operations.metrics.count(namespace, kind, code, now - started);
+        }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        self.count();
         self.operations.metrics.in_flight.fetch_sub(self.running.len(), Relaxed);
     }
 }

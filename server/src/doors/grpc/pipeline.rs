@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -19,12 +19,11 @@ use tonic::Status;
 
 use super::{
     answer::Outcome,
-    call::{self, Item, Opened},
     framing::Messages,
     in_flight::InFlight,
     ready::Ready,
     status::status,
-    wire::Entries,
+    waiting::{Next, Waiting},
 };
 use crate::{
     codes::Problem,
@@ -52,22 +51,12 @@ struct Driver {
     stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Nothing more is read: with the status that ends the stream, if it is not a good end.
     ended: Option<Result<(), Status>>,
-    /// Items read and not started, and when they came. They are opened one by one: until then they take no more than their bytes.
-    waiting: Option<Entries<Bytes>>,
-    arrived: Instant,
-    /// The first of them, opened to see how much it may be answered with.
-    next: Option<Next>,
+    /// Items read and not started.
+    waiting: Waiting,
     in_flight: InFlight,
     ready: Ready,
     /// Bytes of an answer, as a moving average over about 16.
     answer_bytes: usize,
-}
-
-/// An item that is opened and not started.
-struct Next {
-    id: u64,
-    deadline: Instant,
-    call: Opened,
 }
 
 impl Driver {
@@ -78,9 +67,7 @@ impl Driver {
             operations,
             requests,
             ended: None,
-            waiting: None,
-            arrived: Instant::now(),
-            next: None,
+            waiting: Waiting::default(),
             ready: Ready::default(),
             answer_bytes: 0,
         }
@@ -128,8 +115,7 @@ impl Driver {
 
     fn finished(&self) -> bool {
         self.ended.is_some()
-            && self.next.is_none()
-            && self.waiting.is_none()
+            && self.waiting.is_empty()
             && self.in_flight.is_empty()
             && self.ready.is_empty()
     }
@@ -150,56 +136,32 @@ impl Driver {
         self.operations.state.limits.stream_in_flight.min(by_bytes.max(IN_FLIGHT_MIN))
     }
 
-    /// Opens the first of those waiting, if it is not. Whether there is one, and room for all that it may be answered with.
+    /// Whether something waits, and there is room for all that the first may be answered with. An item that does not parse ends the
+    /// stream.
     fn first_fits(&mut self) -> bool {
-        if self.next.is_none() {
-            self.next = self.open();
-        }
-        match &self.next {
-            Some(Next { call: Ok((_, Ok(call))), .. }) => {
+        match self.waiting.first(&self.operations.state) {
+            Ok(Some(Next { call: Ok((_, Ok(call))), .. })) => {
                 self.in_flight.has_bytes(call.reservation().bytes, READ_BYTES_IN_FLIGHT)
             }
-            Some(_) => true,
-            None => false,
-        }
-    }
-
-    /// Opens the first of those waiting. An item that does not parse ends the stream.
-    fn open(&mut self) -> Option<Next> {
-        let Some(entry) = self.waiting.as_mut()?.next() else {
-            self.waiting = None;
-            return None;
-        };
-        let item = match Item::read(entry) {
-            Ok(item) => item,
+            Ok(first) => first.is_some(),
             Err(odd) => {
-                self.waiting = None;
                 self.ended = Some(Err(status(&odd.into())));
-                return None;
+                false
             }
-        };
-        let state = &self.operations.state;
-        let time = match item.deadline_ms {
-            0 => state.limits.request_timeout,
-            ms => Duration::from_millis(ms.into()),
-        };
-        let call = call::open(item.request, state);
-        Some(Next { id: item.id, deadline: self.arrived + time, call })
+        }
     }
 
     /// Reads a message when all items of the last one are started. Whether it did.
     fn poll_read(&mut self, context: &mut Context<'_>) -> bool {
-        let waits = self.waiting.is_some() || self.next.is_some();
-        if self.ended.is_some() || waits || !self.may_start() {
+        if self.ended.is_some() || !self.waiting.is_empty() || !self.may_start() {
             return false;
         }
         let Poll::Ready(message) = self.requests.poll_next(context) else { return false };
         match message {
             Some(Ok(message)) => {
-                self.arrived = Instant::now();
-                match Entries::new(message, self.operations.state.limits.pipeline_items) {
-                    Ok(items) => self.waiting = Some(items),
-                    Err(problem) => self.end(Err(status(&problem))),
+                let max = self.operations.state.limits.pipeline_items;
+                if let Err(problem) = self.waiting.add(message, max) {
+                    self.end(Err(status(&problem)));
                 }
             }
             Some(Err(error)) => self.end(Err(error)),
@@ -210,13 +172,14 @@ impl Driver {
 
     /// Starts what waits, as far as there is room and `starts` allows. Whether it started any, or saw that none is left.
     fn start(&mut self, starts: &mut usize) -> bool {
-        if self.waiting.is_none() && self.next.is_none() {
+        if self.waiting.is_empty() {
             return false;
         }
-        let before = (*starts, self.waiting.is_some());
+        let before = *starts;
         let now = Instant::now();
+        let stopping = self.operations.state.stopping();
         while *starts > 0 && self.may_start() && self.first_fits() {
-            let Some(Next { id, deadline, call }) = self.next.take() else { break };
+            let Some(Next { id, arrived, deadline, call, .. }) = self.waiting.take() else { break };
             *starts -= 1;
             let (kind, call) = match call {
                 Ok(call) => call,
@@ -226,19 +189,19 @@ impl Driver {
                 }
             };
             let call = match call {
-                _ if self.operations.state.stopping() => Err(Problem::Stopping),
+                _ if stopping => Err(Problem::Stopping),
                 _ if now >= deadline => Err(Problem::Deadline { in_doubt: false }),
                 call => call,
             };
             let outcome = match call {
-                Ok(call) => self.in_flight.start(id, kind, call, self.arrived, deadline),
-                Err(problem) => Some(self.in_flight.refuse(kind, self.arrived, problem)),
+                Ok(call) => self.in_flight.start(id, kind, call, arrived, deadline),
+                Err(problem) => Some(self.in_flight.refuse(kind, arrived, problem)),
             };
             if let Some(outcome) = outcome {
                 self.keep(id, outcome);
             }
         }
-        before != (*starts, self.waiting.is_some())
+        before != *starts || self.waiting.is_empty()
     }
 
     /// Collects what is done. Whether anything was.

@@ -17,6 +17,7 @@ use http::{Request, Response};
 use tonic::{Status, body::Body};
 
 use super::{
+    ahead::Gathered,
     batch,
     call::{Call, decode},
     execute::execute,
@@ -35,6 +36,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Records {
     operations: Arc<Operations>,
+    gathered: Arc<Gathered>,
 }
 
 /// A call under way.
@@ -76,7 +78,7 @@ impl Method {
 impl Records {
     /// The service over `operations`.
     pub fn new(operations: Arc<Operations>) -> Self {
-        Self { operations }
+        Self { operations, gathered: Arc::default() }
     }
 
     /// Serves a call of `method`.
@@ -107,6 +109,9 @@ impl Records {
         let call = Call::read(&operations.state, kind, &message);
         // What it was read from may be much larger than what is left of it.
         drop(message);
+        if let Ok(call) = &call {
+            self.gathered.fetch(call, &operations.state).await;
+        }
         let namespace = call.as_ref().ok().map(|call| call.namespace);
         let result = match (call, InFlight::enter(operations)) {
             (Err(problem), _) | (_, Err(problem)) => Err(problem),

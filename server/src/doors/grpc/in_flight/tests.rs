@@ -81,3 +81,22 @@ async fn dropped_is_not_in_flight() {
     drop(in_flight);
     assert_eq!(metrics.in_flight.load(Relaxed), 0);
 }
+
+/// Every request is counted once, whether many are answered in a row, some are refused, or all is dropped just behind.
+#[tokio::test]
+async fn answers_are_counted_once() {
+    let mut in_flight = none();
+    let metrics = Arc::clone(&in_flight.operations.metrics);
+    let count = 2 * COUNTED_AT_ONCE as u64 + 3;
+    for _ in 0..count {
+        assert!(in_flight.refuse(Kind::Put, Instant::now(), Problem::Stopping).is_err());
+    }
+    assert!(next(&mut in_flight).await.is_none());
+    assert_eq!(metrics.operations(), count);
+    let (running, end) = running(1, Kind::Get, Duration::from_secs(3600));
+    assert!(in_flight.begin(running).is_none());
+    end.send(Answer::Done(DELETE, None)).unwrap();
+    assert!(matches!(next(&mut in_flight).await, Some((1, Ok(_)))));
+    drop(in_flight);
+    assert_eq!(metrics.operations(), count + 1);
+}

@@ -21,6 +21,11 @@ use crate::{
     model::Location,
 };
 
+/// Writers wait while so much is on its way to the device: a few milliseconds' worth of a fast one.
+const CLOSING_BYTES: u64 = 16 << 20;
+/// Blocks that may be on their way in any case.
+const CLOSING_BLOCKS: u64 = 8;
+
 /// The blocks being filled and flushed.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
@@ -41,6 +46,12 @@ impl Streams {
     /// The same, to be changed.
     pub(super) fn fillings_mut(&mut self) -> impl Iterator<Item = &mut Filling> {
         self.closing.iter_mut().chain(self.open.iter_mut().flatten())
+    }
+
+    /// The block with this sequence, which stays until it is sealed.
+    pub(super) fn filling(&mut self, sequence: u64) -> &mut Filling {
+        let mut fillings = self.fillings_mut();
+        fillings.find(|filling| filling.sequence == sequence).expect("a block that is not sealed")
     }
 
     /// Remembers how far a block has come. One that is sealed comes to the front: however long it was open, the next headers tell of it.
@@ -114,7 +125,7 @@ impl Store {
         if claim == Claim::Ordinary && self.space.in_use() >= self.limit(shared) {
             return Append::Full;
         }
-        let mut stream = record.stream;
+        let mut stream = self.stream_of(&record, durable);
         let may_open = self.space.may_open(claim);
         // What was opened with a free block that a writer may not take is not his to fill either: he would use up the defragmenter's last
         // blocks one by one.
@@ -143,22 +154,35 @@ impl Store {
         shared.count_in(self, open.block, size, tombstone);
         self.low.fetch_min(ticket.sequence, SeqCst);
         let end = offset + size.bytes() as u32;
-        if durable {
+        let kick = if durable {
             open.image.want(end);
             open.want_all();
-        }
+            // Otherwise a write in flight is waited for, and the flusher looks again when it is done.
+            open.is_ready()
+        } else {
+            begins_to_wait || open.has_full_unit(shared.flush_size)
+        };
         let appended = Appended {
             location: shared.blocks.location(open.block, offset),
             image: Arc::clone(&open.image),
             end,
             at: ticket.sequence,
         };
-        let kick = durable || begins_to_wait || open.has_full_unit(shared.flush_size);
         drop(streams);
         if kick {
             self.flusher.kick();
         }
         Append::Done(appended)
+    }
+
+    /// The stream that a record goes to. Writers that wait for durability share a flush only if they share a block: as long as there is more
+    /// free space than the defragmenter asks for, that is worth more than to keep apart what dies soon.
+    fn stream_of(&self, record: &Appending<'_>, durable: bool) -> StreamId {
+        let apart = record.stream == StreamId::SHORT_LIVED && self.sorting.streams() > 3;
+        if durable && apart && self.space.is_ample() {
+            return StreamId::LONG_LIVED;
+        }
+        record.stream
     }
 
     /// What a write without room is told.
@@ -194,6 +218,10 @@ impl Store {
         stream: StreamId,
         claim: Claim,
     ) -> bool {
+        // What waits too long for the device is cold when its turn comes, and pushes out of the post-write cache what is read.
+        if streams.closing.len() as u64 >= (CLOSING_BYTES / shared.block_size).max(CLOSING_BLOCKS) {
+            return false;
+        }
         // Images come back when a closing block is sealed. With none on its way, only readers hold them, and waiting for those could
         // last: then one more is made.
         let nothing_comes_back = streams.closing.is_empty();

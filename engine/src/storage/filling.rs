@@ -43,10 +43,39 @@ pub(crate) struct Appending<'a> {
 pub(super) enum Step {
     /// Write these bytes; `durable` when they must survive power loss by themselves.
     Write { start: u32, end: u32, durable: bool },
-    /// Make what is written durable.
-    Sync,
-    /// Write the footer, durably.
+    /// Write the footer, which a sync makes durable.
     Footer { start: u32 },
+}
+
+/// What a flusher lets a block do now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Bytes of a flush unit.
+    pub(super) unit: u32,
+    /// Writes of one block that may be on their way at once.
+    pub(super) writes: usize,
+    /// Whether the device has room for one more write that nobody waits for.
+    pub(super) room: bool,
+}
+
+/// How far a block's footer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FooterState {
+    None,
+    Writing,
+    /// On the device, perhaps only in its cache.
+    Written,
+    /// The sync in flight makes it durable.
+    Syncing,
+}
+
+/// What a sync has made durable of a block.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Synced {
+    /// Everything below this.
+    To(u32),
+    /// All of it and the footer.
+    Whole,
 }
 
 /// A flush write on its way.
@@ -58,7 +87,10 @@ struct InFlight {
 }
 
 /// While a durable write is in flight, another one is issued beside it only with so many bytes: fewer gather, for a sector is written once.
-const GATHERED: u32 = 8 << 10;
+const GATHERED: u32 = 32 << 10;
+
+/// Flush units that one write takes along at most.
+const UNITS_AT_ONCE: u32 = 2;
 
 /// A block that is being filled or flushed.
 #[derive(Debug)]
@@ -86,7 +118,7 @@ pub(super) struct Filling {
     /// Everything below survives power loss, or does when the durable writes in flight are done.
     covered: u32,
     sync_in_flight: Option<u32>,
-    footer_in_flight: bool,
+    footer: FooterState,
     /// Everything below must become durable now.
     target: u32,
     /// Since when there are bytes above `target`.
@@ -140,7 +172,7 @@ impl Filling {
             in_flight: VecDeque::new(),
             covered: 0,
             sync_in_flight: None,
-            footer_in_flight: false,
+            footer: FooterState::None,
             target: 0,
             waiting_since: None,
             entries: Vec::new(),
@@ -250,27 +282,37 @@ impl Filling {
         self.image.synced() > 0
     }
 
-    /// The next thing to do on the device, marked as begun; `None` when there is nothing, or something must complete first.
+    /// Whether the flusher has something to do here at once, for writers that wait.
+    pub(super) fn is_ready(&self) -> bool {
+        self.target > self.issued && self.has_gathered()
+    }
+
+    /// Whether the next durable write is worth its while.
+    fn has_gathered(&self) -> bool {
+        self.is_alone() || self.cursor - self.issued >= GATHERED
+    }
+
+    fn is_alone(&self) -> bool {
+        !self.in_flight.iter().any(|write| write.durable)
+    }
+
+    /// The next thing to write, marked as begun; `None` when there is nothing, or something must complete first.
     pub(super) fn next_step(
         &mut self,
-        unit: u32,
-        most_in_flight: usize,
+        limits: Limits,
         links: impl FnOnce() -> Vec<Link>,
         records_hint: u64,
     ) -> Option<Step> {
-        let room = self.in_flight.len() < most_in_flight;
-        let alone = !self.in_flight.iter().any(|write| write.durable);
-        let gathered = alone || self.cursor - self.issued >= GATHERED;
-        let step = if self.target > self.issued && gathered && room {
-            self.step_to_target(unit)
-        } else if self.has_full_unit(unit) && room && alone {
-            let end = (self.issued / unit + 1) * unit;
-            Some(self.issue(end, false))
-        } else if self.needs_sync() {
-            self.sync_in_flight = Some(self.written);
-            Some(Step::Sync)
-        } else if self.closed && !self.footer_in_flight && self.image.synced() == self.cursor {
-            Some(self.footer())
+        let room = self.in_flight.len() < limits.writes;
+        let step = if self.is_ready() && room {
+            self.step_to_target(limits)
+        } else if self.has_full_unit(limits.unit) && room && limits.room && self.is_alone() {
+            Some(self.issue_units(limits.unit))
+        } else if self.closed
+            && self.footer == FooterState::None
+            && self.image.synced() == self.cursor
+        {
+            Some(self.write_footer())
         } else {
             None
         };
@@ -281,16 +323,24 @@ impl Filling {
     }
 
     /// Writes up to the target. What nobody waited for before goes first, in full units and unsynced; else it is one durable write.
-    fn step_to_target(&mut self, unit: u32) -> Option<Step> {
+    fn step_to_target(&mut self, limits: Limits) -> Option<Step> {
         let all_covered = self.covered == self.issued;
-        if !all_covered && self.has_full_unit(unit) {
-            return Some(self.issue((self.issued / unit + 1) * unit, false));
+        // Much that is left of a closed block goes in units too: for its end a sync is due anyway, which it shares with other blocks.
+        let backlog = self.closed && self.cursor - self.issued > limits.unit;
+        if (!all_covered || backlog) && self.has_full_unit(limits.unit) {
+            return limits.room.then(|| self.issue_units(limits.unit));
         }
         self.pad();
         // All of it becomes durable now, what nobody asked for too: nothing is left to wait for.
         self.target = self.cursor;
         self.waiting_since = None;
         Some(self.issue(self.cursor, all_covered))
+    }
+
+    /// Issues a full unit, or more where more are full: large writes cost less, and a device takes them faster.
+    fn issue_units(&mut self, unit: u32) -> Step {
+        let full = self.cursor / unit * unit;
+        self.issue(full.min((self.issued / unit + UNITS_AT_ONCE) * unit), false)
     }
 
     fn issue(&mut self, end: u32, durable: bool) -> Step {
@@ -304,11 +354,22 @@ impl Filling {
         Step::Write { start, end, durable }
     }
 
-    fn needs_sync(&self) -> bool {
-        self.target > self.image.synced()
+    /// Whether it waits for a sync of the device.
+    pub(super) fn needs_sync(&self) -> bool {
+        let data = self.target > self.image.synced()
             && self.written >= self.target
-            && self.sync_in_flight.is_none()
-            && self.covered < self.target
+            && self.covered < self.target;
+        self.footer == FooterState::Written || data
+    }
+
+    /// A sync of the device is about to be issued: what is written is made durable by it. None was in flight.
+    pub(super) fn join_sync(&mut self) {
+        if self.footer == FooterState::Written {
+            self.footer = FooterState::Syncing;
+        } else if self.covered < self.written {
+            // No durable write is on its way then, nor issued before the sync is done: it is the next to say what is durable.
+            self.sync_in_flight = Some(self.written);
+        }
     }
 
     /// Ends the flush at a sector boundary, so that the sector is complete and never written again.
@@ -347,7 +408,7 @@ impl Filling {
         unsafe { self.image.region().write(0, &bytes) };
     }
 
-    fn footer(&mut self) -> Step {
+    fn write_footer(&mut self) -> Step {
         let footer = Footer {
             device: self.device,
             block: self.number,
@@ -360,7 +421,7 @@ impl Filling {
         let start = self.size - bytes.len() as u32;
         // SAFETY: the footer lies behind the last record, above `committed`, so nobody reads it, and nothing of it was issued before.
         unsafe { self.image.region().write(start as usize, &bytes) };
-        self.footer_in_flight = true;
+        self.footer = FooterState::Writing;
         Step::Footer { start }
     }
 
@@ -378,11 +439,19 @@ impl Filling {
         durable
     }
 
-    /// The sync in flight is done; what it made durable.
-    pub(super) fn sync_done(&mut self) -> u32 {
-        let end = self.sync_in_flight.take().expect("a sync was in flight");
+    /// The footer is on the device.
+    pub(super) fn footer_done(&mut self) {
+        self.footer = FooterState::Written;
+    }
+
+    /// The sync in flight is done; what it made durable here, if the block had joined it.
+    pub(super) fn sync_done(&mut self) -> Option<Synced> {
+        if self.footer == FooterState::Syncing {
+            return Some(Synced::Whole);
+        }
+        let end = self.sync_in_flight.take()?;
         self.covered = self.covered.max(end);
-        end
+        Some(Synced::To(end))
     }
 
     /// Everything below `end` survives power loss.

@@ -2,7 +2,8 @@
 //!
 //! A step machine: `turn` takes what completed, issues what can be issued and says when it wants to be called again. A thread with
 //! its own ring calls it in a loop; a simulator calls it by hand. Group commit falls out of it: while one durable write is in
-//! flight, others gather behind it and go together. It also marks emptied blocks as free on the device, and gives them back.
+//! flight, others gather behind it and go together. A device has one sync in flight at most, for all blocks that wait for one: those
+//! that come meanwhile share the next, be they full, sealed or freed. It also marks emptied blocks as free on the device, and gives them back.
 
 use std::{
     future::Future,
@@ -19,7 +20,7 @@ use super::{
     Shared,
     append::Streams,
     blocks::BlockState,
-    filling::{Filling, Step},
+    filling::{Filling, Limits, Step, Synced},
     store::Store,
 };
 use crate::{
@@ -29,6 +30,9 @@ use crate::{
 
 /// Flush writes of one block that may be on their way at once.
 const WRITES_IN_FLIGHT: usize = 4;
+/// Requests on their way beside which no more writes are issued that nobody waits for: enough to keep a device busy, few enough that a durable
+/// write does not stand in a long queue.
+const REQUESTS_IN_FLIGHT: usize = 10;
 /// Blocks that may be on their way to being free at once.
 const FREES_IN_FLIGHT: usize = 32;
 
@@ -49,16 +53,37 @@ pub(crate) struct Flusher {
 /// A block on its way to being free.
 #[derive(Debug)]
 struct Freeing {
-    completion: Completion<()>,
     block: u32,
-    /// Its header says that it is free; what is left is telling the device that the rest is not needed.
-    marked: bool,
+    stage: Stage,
+}
+
+/// How far it has come.
+#[derive(Debug)]
+enum Stage {
+    /// The header that says so is being written.
+    Marking(Completion<()>),
+    /// That header is on the device, perhaps only in its cache.
+    Marked,
+    /// The sync in flight makes it durable.
+    Syncing,
+    /// It is durable; the device is being told that the rest is not needed.
+    Discarding(Completion<()>),
+}
+
+impl Stage {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), String>> {
+        match self {
+            Self::Marking(completion) | Self::Discarding(completion) => {
+                Pin::new(completion).poll(context).map_err(|error| error.to_string())
+            }
+            Self::Marked | Self::Syncing => Poll::Pending,
+        }
+    }
 }
 
 #[derive(Debug)]
 struct InFlight {
     completion: Completion<()>,
-    sequence: u64,
     what: What,
 }
 
@@ -71,11 +96,18 @@ struct Planned {
     region: Arc<Region>,
 }
 
-#[derive(Debug)]
+/// What a request is for; blocks by their sequence.
+#[derive(Clone, Copy, Debug)]
 enum What {
-    Write { end: u32 },
+    Write {
+        sequence: u64,
+        end: u32,
+    },
+    Footer {
+        sequence: u64,
+    },
+    /// All blocks that had joined.
     Sync,
-    Footer,
 }
 
 impl Flusher {
@@ -87,12 +119,13 @@ impl Flusher {
     /// Takes what completed and issues what can be issued. Returns when to call again at the latest, if nothing kicks or completes.
     pub(crate) fn turn(&mut self, shared: &Shared, waker: &Waker) -> Option<Duration> {
         let store = &shared.stores[self.store];
-        self.take_completed(shared, store, waker);
+        let mut durable = self.take_completed(shared, store, waker);
         if store.failure().is_some() {
             // What was on its way to being free stays as it is; only its requests are waited for.
             let mut context = Context::from_waker(waker);
-            self.frees
-                .retain_mut(|free| Pin::new(&mut free.completion).poll(&mut context).is_pending());
+            self.frees.retain(|free| !matches!(free.stage, Stage::Marked | Stage::Syncing));
+            self.frees.retain_mut(|free| free.stage.poll(&mut context).is_pending());
+            durable.into_iter().for_each(Waker::wake);
             return None;
         }
         self.free_emptied(shared, store, waker);
@@ -102,7 +135,11 @@ impl Flusher {
         let next_hurry = self.hurry(store, streams, shared.flush_max, now);
         let mut steps = Vec::new();
         for at in 0..streams.closing.len() + streams.open.len() {
-            Self::plan(shared, streams, at, &mut steps);
+            self.plan(shared, streams, at, &mut steps);
+        }
+        let sync = !self.is_syncing() && self.needs_sync(streams);
+        if sync {
+            self.join_sync(streams);
         }
         let waiting = streams.open.iter().flatten().filter_map(Filling::waiting_since).min();
         let deadline = waiting.map(|since| since + shared.flush_max);
@@ -111,9 +148,20 @@ impl Flusher {
         for planned in steps {
             self.operations.push(Self::start(shared, store, planned));
         }
+        if sync {
+            self.operations.push(InFlight { completion: store.device.sync(), what: What::Sync });
+        }
+        let issued = self.operations.len();
+        // What waited for the last write goes to the device before those are woken whom it made durable: they would stand in the way.
+        reactor::turn();
         // Requests may complete while they are submitted: their wakers must be in place before this thread parks.
-        self.take_completed(shared, store, waker);
+        durable.extend(self.take_completed(shared, store, waker));
+        durable.into_iter().for_each(Waker::wake);
         self.free_emptied(shared, store, waker);
+        if self.operations.len() < issued || (!self.is_syncing() && self.any_marked()) {
+            // Something is done that nobody will be woken for any more, and more can be issued for it.
+            return Some(now);
+        }
         deadline.into_iter().chain(next_hurry).min()
     }
 
@@ -146,34 +194,49 @@ impl Flusher {
         let most = FREES_IN_FLIGHT - self.frees.len();
         for block in store.take_reusable(shared, most) {
             let completion = mark_free(shared, store, block);
-            self.frees.push(Freeing { completion, block, marked: false });
+            self.frees.push(Freeing { block, stage: Stage::Marking(completion) });
         }
         let mut context = Context::from_waker(waker);
         let mut at = 0;
         while at < self.frees.len() {
-            match Pin::new(&mut self.frees[at].completion).poll(&mut context) {
-                Poll::Pending => at += 1,
-                Poll::Ready(Err(error)) if !self.frees[at].marked => {
+            let free = &mut self.frees[at];
+            match (free.stage.poll(&mut context), &free.stage) {
+                (Poll::Pending, _) => at += 1,
+                (Poll::Ready(Ok(())), Stage::Marking(_)) => free.stage = Stage::Marked,
+                (Poll::Ready(Err(error)), Stage::Marking(_)) => {
                     self.frees.swap_remove(at);
-                    shared.fence(store, &error.to_string());
-                }
-                Poll::Ready(Ok(())) if !self.frees[at].marked && store.discards_soon() => {
-                    let done = &mut self.frees[at];
-                    let header = block_header_region(store.sector);
-                    let offset = store.offset(shared, done.block) + header;
-                    done.completion = store.device.discard(offset, shared.block_size - header);
-                    done.marked = true;
-                    shared.counters.discards.add(1);
+                    shared.fence(store, &error);
                 }
                 // A device that cannot discard has lost nothing by it.
-                Poll::Ready(_) => store.freed(shared, self.frees.swap_remove(at).block),
+                (Poll::Ready(_), _) => store.freed(shared, self.frees.swap_remove(at).block),
+            }
+        }
+    }
+
+    /// A sync is done that was issued when the headers of some blocks said already that they are free.
+    fn frees_are_durable(&mut self, shared: &Shared, store: &Store) {
+        let durable = |free: &mut Freeing| matches!(free.stage, Stage::Syncing);
+        for free in self.frees.extract_if(.., durable).collect::<Vec<_>>() {
+            if store.discards_soon() {
+                let header = block_header_region(store.sector);
+                let offset = store.offset(shared, free.block) + header;
+                let discard = store.device.discard(offset, shared.block_size - header);
+                self.frees.push(Freeing { stage: Stage::Discarding(discard), ..free });
+                shared.counters.discards.add(1);
+            } else {
+                store.freed(shared, free.block);
             }
         }
     }
 
     /// Plans everything that block number `at` (the closing ones, then the open ones) is ready for.
-    fn plan(shared: &Shared, streams: &mut Streams, at: usize, steps: &mut Vec<Planned>) {
+    fn plan(&self, shared: &Shared, streams: &mut Streams, at: usize, steps: &mut Vec<Planned>) {
         loop {
+            let limits = Limits {
+                unit: shared.flush_size,
+                writes: WRITES_IN_FLIGHT,
+                room: self.operations.len() + steps.len() < REQUESTS_IN_FLIGHT,
+            };
             let recent = &streams.recent;
             let closing = streams.closing.len();
             let filling = match at < closing {
@@ -184,9 +247,8 @@ impl Flusher {
                 },
             };
             let hint = shared.records_hint.load(SeqCst);
-            let (unit, most) = (shared.flush_size, WRITES_IN_FLIGHT);
             let links = || recent.iter().copied().collect();
-            let Some(step) = filling.next_step(unit, most, links, hint) else { return };
+            let Some(step) = filling.next_step(limits, links, hint) else { return };
             let (number, sequence) = (filling.number, filling.sequence);
             let begins = matches!(step, Step::Write { start: 0, .. });
             let region = Arc::clone(filling.image.region());
@@ -209,15 +271,36 @@ impl Flusher {
         };
         let (completion, what) = match step {
             Step::Write { start, end, durable } => {
-                (write(start, end, durable), What::Write { end })
+                (write(start, end, durable), What::Write { sequence, end })
             }
-            Step::Sync => (store.device.sync(), What::Sync),
-            Step::Footer { start } => (write(start, shared.block_size as u32, true), What::Footer),
+            Step::Footer { start } => {
+                (write(start, shared.block_size as u32, false), What::Footer { sequence })
+            }
         };
-        InFlight { completion, sequence, what }
+        InFlight { completion, what }
     }
 
-    fn take_completed(&mut self, shared: &Shared, store: &Store, waker: &Waker) {
+    fn needs_sync(&self, streams: &Streams) -> bool {
+        self.any_marked() || streams.fillings().any(Filling::needs_sync)
+    }
+
+    fn any_marked(&self) -> bool {
+        self.frees.iter().any(|free| matches!(free.stage, Stage::Marked))
+    }
+
+    fn join_sync(&mut self, streams: &mut Streams) {
+        streams.fillings_mut().for_each(Filling::join_sync);
+        let marked = self.frees.iter_mut().filter(|free| matches!(free.stage, Stage::Marked));
+        marked.for_each(|free| free.stage = Stage::Syncing);
+    }
+
+    fn is_syncing(&self) -> bool {
+        self.operations.iter().any(|operation| matches!(operation.what, What::Sync))
+    }
+
+    /// Takes what is done. Returns who waits for it.
+    fn take_completed(&mut self, shared: &Shared, store: &Store, waker: &Waker) -> Vec<Waker> {
+        let mut durable = Vec::new();
         let mut context = Context::from_waker(waker);
         let mut at = 0;
         while at < self.operations.len() {
@@ -226,38 +309,62 @@ impl Flusher {
                 Poll::Ready(result) => {
                     let done = self.operations.swap_remove(at);
                     match result {
-                        Ok(()) => Self::completed(shared, store, &done),
+                        Ok(()) => {
+                            durable.extend(Self::completed(shared, store, done.what));
+                            if let What::Sync = done.what {
+                                self.frees_are_durable(shared, store);
+                            }
+                        }
                         Err(error) => shared.fence(store, &error.to_string()),
                     }
                 }
             }
         }
+        durable
     }
 
-    fn completed(shared: &Shared, store: &Store, done: &InFlight) {
-        if let What::Footer = done.what {
-            return Self::sealed(shared, store, done.sequence);
-        }
+    /// A request is done. Returns who waits for it.
+    fn completed(shared: &Shared, store: &Store, done: What) -> Vec<Waker> {
         let mut streams = store.streams.lock();
-        let mut found = streams.fillings_mut();
-        let filling = found.find(|filling| filling.sequence == done.sequence);
-        let filling = filling.expect("a block stays until its footer is written");
-        let durable = match done.what {
-            What::Write { end } => filling.write_done(end),
-            What::Sync | What::Footer => Some(filling.sync_done()),
-        };
-        let Some(end) = durable else { return };
-        let first = !filling.partly_durable();
-        filling.durable_to(end);
-        let (number, image) = (filling.number, Arc::clone(&filling.image));
-        drop(found);
-        if first {
-            streams.note(number, done.sequence, LinkState::Partly);
+        let (mut wakers, mut whole) = (Vec::new(), Vec::new());
+        match done {
+            What::Write { sequence, end } => {
+                if let Some(end) = streams.filling(sequence).write_done(end) {
+                    wakers = Self::durable_to(&mut streams, sequence, end);
+                }
+            }
+            What::Footer { sequence } => streams.filling(sequence).footer_done(),
+            What::Sync => {
+                let synced = streams.fillings_mut();
+                let synced = synced.filter_map(|f| Some((f.sequence, f.sync_done()?)));
+                for (sequence, synced) in synced.collect::<Vec<_>>() {
+                    match synced {
+                        Synced::To(end) => {
+                            wakers.extend(Self::durable_to(&mut streams, sequence, end));
+                        }
+                        Synced::Whole => whole.push(sequence),
+                    }
+                }
+            }
         }
         store.refresh_low(&streams);
         drop(streams);
-        image.advance_synced(end).into_iter().for_each(Waker::wake);
         store.tell_others_of_low(shared);
+        whole.into_iter().for_each(|sequence| Self::sealed(shared, store, sequence));
+        wakers
+    }
+
+    /// Everything below `end` of a block survives power loss. Returns who waits for it.
+    fn durable_to(streams: &mut Streams, sequence: u64, end: u32) -> Vec<Waker> {
+        let filling = streams.filling(sequence);
+        let first = !filling.partly_durable();
+        filling.durable_to(end);
+        let wakers = filling.image.advance_synced(end);
+        let number = filling.number;
+        if first {
+            streams.note(number, sequence, LinkState::Partly);
+        }
+        wakers
     }
 
     fn sealed(shared: &Shared, store: &Store, sequence: u64) {
@@ -287,7 +394,7 @@ impl Flusher {
     }
 }
 
-/// Begins to say on the device, durably, that a block is free.
+/// Begins to say on the device that a block is free.
 fn mark_free(shared: &Shared, store: &Store, block: u32) -> Completion<()> {
     let state = shared.blocks.get(block);
     let mut bytes = vec![0; block_header_region(store.sector) as usize];
@@ -304,7 +411,7 @@ fn mark_free(shared: &Shared, store: &Store, block: u32) -> Completion<()> {
     header.encode(&mut bytes);
     shared.counters.bytes_flushed.add(bytes.len() as u64);
     let offset = store.offset(shared, block);
-    store.device.write(&Region::from_bytes(&bytes), 0, bytes.len(), offset, true)
+    store.device.write(&Region::from_bytes(&bytes), 0, bytes.len(), offset, false)
 }
 
 /// Runs the flusher of device number `store` on this thread until `stop` is set and everything issued has completed.

@@ -10,13 +10,13 @@ use crate::{
 };
 
 const SIZE: u32 = 64 << 10;
-const UNIT: u32 = 8 << 10;
+const LIMITS: Limits = Limits { unit: 8 << 10, writes: 4, room: true };
 
 /// A device's side of the bargain: what was asked, what is done, what survives.
 struct Device {
     sector: u32,
-    /// In flight, in the order they were asked.
-    asked: Vec<Step>,
+    /// In flight, in the order they were asked; `None` is a sync.
+    asked: Vec<Option<Step>>,
     /// For each sector: never asked, asked, done, durable.
     sectors: Vec<u8>,
 }
@@ -33,16 +33,17 @@ impl Device {
                 assert_eq!(before, 0, "sector {sector} is written twice");
             }
         }
-        if let Step::Sync = step {
-            // Covers what is done now, not what will be.
-            self.asked.push(Step::Sync);
-            self.sectors
-                .iter_mut()
-                .filter(|state| **state == DONE)
-                .for_each(|state| *state = DONE | 4);
-            return;
+        self.asked.push(Some(step));
+    }
+
+    /// Issues a sync if the block waits for one and none is in flight. It covers what is done now, not what will be.
+    fn sync(&mut self, filling: &mut Filling) {
+        if filling.needs_sync() && !self.asked.contains(&None) {
+            filling.join_sync();
+            self.asked.push(None);
+            let done = self.sectors.iter_mut().filter(|state| **state == DONE);
+            done.for_each(|state| *state = DONE | 4);
         }
-        self.asked.push(step);
     }
 
     /// Completes one request; what the block says is durable then must be.
@@ -51,20 +52,23 @@ impl Device {
             return;
         }
         let durable_to = match self.asked.swap_remove(rng.below(self.asked.len())) {
-            Step::Write { start, end, durable } => {
+            Some(Step::Write { start, end, durable }) => {
                 let state = if durable { DURABLE } else { DONE };
                 self.sectors[(start / self.sector) as usize..(end / self.sector) as usize]
                     .fill(state);
                 filling.write_done(end)
             }
-            Step::Sync => {
+            None => {
                 self.sectors
                     .iter_mut()
                     .filter(|state| **state == DONE | 4)
                     .for_each(|state| *state = DURABLE);
-                Some(filling.sync_done())
+                match filling.sync_done() {
+                    Some(Synced::To(end)) => Some(end),
+                    other => panic!("a sync that made {other:?} durable"),
+                }
             }
-            Step::Footer { .. } => panic!("the footer ends the test"),
+            Some(Step::Footer { .. }) => panic!("the footer ends the test"),
         };
         if let Some(end) = durable_to {
             let front = &self.sectors[..(end / self.sector) as usize];
@@ -132,7 +136,7 @@ fn every_order_keeps_the_promise() {
         let mut device = Device { sector, asked: Vec::new(), sectors };
         let mut sequence = 0;
         loop {
-            match rng.below(6) {
+            match rng.below(7) {
                 0 | 1 => {
                     sequence += 1;
                     if !append(&mut filling, &mut rng, sequence) {
@@ -142,8 +146,9 @@ fn every_order_keeps_the_promise() {
                 }
                 2 if rng.below(3) == 0 => filling.want_all(),
                 3 => device.complete(&mut filling, &mut rng),
+                4 => device.sync(&mut filling),
                 _ => {
-                    if let Some(step) = filling.next_step(UNIT, 4, Vec::new, 0) {
+                    if let Some(step) = filling.next_step(LIMITS, Vec::new, 0) {
                         device.ask(step);
                     }
                 }
@@ -151,7 +156,8 @@ fn every_order_keeps_the_promise() {
         }
         filling.close(false);
         let footer = loop {
-            match filling.next_step(UNIT, 4, Vec::new, 0) {
+            device.sync(&mut filling);
+            match filling.next_step(LIMITS, Vec::new, 0) {
                 Some(Step::Footer { start }) => break start,
                 Some(step) => device.ask(step),
                 None => {
@@ -161,6 +167,10 @@ fn every_order_keeps_the_promise() {
             }
         };
         assert!(device.asked.is_empty() && filling.image.synced() == filling.cursor, "seed {seed}");
+        filling.footer_done();
+        assert!(filling.needs_sync(), "seed {seed}: nobody waits for the footer");
+        filling.join_sync();
+        assert_eq!(filling.sync_done(), Some(Synced::Whole));
         assert!(
             footer >= filling.cursor && footer % sector == 0 && filling.low().is_none(),
             "seed {seed}"

@@ -350,7 +350,10 @@ impl Namespace {
             if !self.is_as_seen(slot.get(), seen) {
                 return None;
             }
-            let append = store.append(&self.shared, claim, durable, record);
+            // What is not durable as a whole yet is not left behind: see `Bound`.
+            let after = slot.get().and_then(|old| self.shared.bound_at(old.location));
+            let store = after.as_ref().map_or(store, |after| self.shared.store_of(after.block));
+            let append = store.append(&self.shared, claim, durable, record, after.as_slice());
             if let Append::Done(appended) = &append {
                 slot.set(Entry {
                     location: appended.location,
@@ -364,15 +367,16 @@ impl Namespace {
                 self.count(set.as_deref(), seen.raw.as_ref(), tombstone, place);
                 self.shared.counters.bytes_written.add(size.bytes());
             }
-            Some(append)
+            Some((store, append))
         });
-        match appended {
-            None | Some(Append::Cut) => Ok(Attempt::Changed),
-            Some(Append::Done(appended)) => Ok(Attempt::Applied(appended, metadata)),
-            Some(Append::Wait(turn)) => Ok(Attempt::Wait(store.first_block, turn)),
-            Some(Append::Closed) => Err(Error::Stopping { in_doubt: false }),
-            Some(Append::Failed(cause)) => Err(failed(store, &cause, false)),
-            Some(Append::Full) => Err(self.refused_full(store)),
+        let Some((store, append)) = appended else { return Ok(Attempt::Changed) };
+        match append {
+            Append::Cut => Ok(Attempt::Changed),
+            Append::Done(appended) => Ok(Attempt::Applied(appended, metadata)),
+            Append::Wait(turn) => Ok(Attempt::Wait(store.first_block, turn)),
+            Append::Closed => Err(Error::Stopping { in_doubt: false }),
+            Append::Failed(cause) => Err(failed(store, &cause, false)),
+            Append::Full => Err(self.refused_full(store)),
         }
     }
 

@@ -18,7 +18,9 @@ use super::{
     streams::{STREAMS, StreamId},
 };
 use crate::{
-    format::{FooterEntry, FooterSize, LINKS, Link, LinkState, MARK_BYTES, block_header_region},
+    format::{
+        FooterEntry, FooterSize, LINKS, Link, LinkState, MARK_BYTES, Ties, block_header_region,
+    },
     model::{Location, Version},
 };
 
@@ -92,6 +94,48 @@ pub(crate) enum Append {
     Cut,
 }
 
+/// A place that is not durable yet and that a record depends on: its own group's, or that of what it took the place of. If power is lost now and
+/// leaves the record and not this, half of a group is there.
+///
+/// So what depends on it goes into the same stream. In the same block it is tied to what lies before it, and recovery drops it if that was cut short;
+/// in a later block nothing is written until the place is durable.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    /// The block that it is in.
+    pub(crate) block: u32,
+    stream: StreamId,
+    pub(crate) image: Arc<Image>,
+    pub(crate) end: u32,
+}
+
+impl Bound {
+    /// Whether what depends on both can go into one stream.
+    pub(crate) fn shares_stream(&self, shared: &Shared, other: &Self) -> bool {
+        let store = |bound: &Self| shared.store_of(bound.block).first_block;
+        self.stream == other.stream && store(self) == store(other)
+    }
+}
+
+/// Whether one of these places is in `block`.
+fn is_in(places: &[Bound], block: u32) -> bool {
+    places.iter().any(|place| place.block == block)
+}
+
+impl Shared {
+    /// The place that a record which takes the place of the one at `location` depends on, if it is bound. Under that one's index slot.
+    pub(crate) fn bound_at(&self, location: Location) -> Option<Bound> {
+        let (block, offset) = self.blocks.locate(location)?;
+        let store = self.store_of(block);
+        if !store.binds() {
+            return None;
+        }
+        let streams = store.streams.lock();
+        let filling = streams.fillings().find(|filling| filling.block == block)?;
+        let end = filling.bound_at(offset)?;
+        Some(Bound { block, stream: filling.stream(), image: Arc::clone(&filling.image), end })
+    }
+}
+
 /// What an append asks of a block.
 struct Need {
     bytes: u64,
@@ -102,20 +146,22 @@ struct Need {
 }
 
 impl Store {
-    /// Puts a record into its stream's open block. Versions are given here, under the lock, so that they grow along the stream.
+    /// Puts a record into its stream's open block, or into that of what it comes `after`. Versions are given here, under the lock, so that they
+    /// grow along the stream.
     pub(crate) fn append(
         &self,
         shared: &Shared,
         claim: Claim,
         durable: bool,
         record: Appending<'_>,
+        after: &[Bound],
     ) -> Append {
         let turn = self.room.turn();
         let mut streams = self.streams.lock();
         let need = Need {
             bytes: record.size.bytes(),
             records: 1,
-            stream: record.stream,
+            stream: after.first().map_or(record.stream, |after| after.stream),
             cuts: record.cuts,
         };
         let stream = match self.make_room(shared, &mut streams, claim, &need, turn) {
@@ -126,9 +172,15 @@ impl Store {
         let begins_to_wait = open.waiting_since().is_none();
         let ticket = shared.next_version();
         let (size, tombstone) = (record.size, record.tombstone);
+        if !after.is_empty() {
+            record.builder.tie(Ties { behind: is_in(after, open.block), ..Ties::default() });
+        }
         let offset = open.append(record, ticket, shared.clock.monotonic());
         shared.count_in(self, open.block, size, tombstone);
         let end = offset + size.bytes() as u32;
+        if !after.is_empty() {
+            self.bind_in(open, offset..end);
+        }
         let (appended, kick) =
             self.appended(shared, open, ticket, offset..end, durable, begins_to_wait);
         drop(streams);
@@ -147,13 +199,14 @@ impl Store {
         durable: bool,
         stream: StreamId,
         records: Vec<Appending<'_>>,
+        after: &[Bound],
     ) -> Append {
         let turn = self.room.turn();
         let mut streams = self.streams.lock();
         let need = Need {
             bytes: records.iter().map(|record| record.size.bytes()).sum(),
             records: records.len(),
-            stream,
+            stream: after.first().map_or(stream, |after| after.stream),
             cuts: records[0].cuts,
         };
         let stream = match self.make_room(shared, &mut streams, claim, &need, turn) {
@@ -164,18 +217,33 @@ impl Store {
         let begins_to_wait = open.waiting_since().is_none();
         let first = shared.next_versions(records.len() as u64);
         let (start, now) = (open.end(), shared.clock.monotonic());
-        for (record, sequence) in records.into_iter().zip(first.sequence..) {
+        let (last, behind) = (records.len() - 1, is_in(after, open.block));
+        for (at, record) in records.into_iter().enumerate() {
             let (size, tombstone) = (record.size, record.tombstone);
+            let sequence = first.sequence + at as u64;
+            record.builder.tie(Ties {
+                next: at < last,
+                previous: at > 0,
+                behind: behind && at == 0,
+            });
             open.append(record, Version { sequence, ..first }, now);
             shared.count_in(self, open.block, size, tombstone);
         }
         let place = start..open.end();
+        if last > 0 || !after.is_empty() {
+            self.bind_in(open, place.clone());
+        }
         let (appended, kick) = self.appended(shared, open, first, place, durable, begins_to_wait);
         drop(streams);
         if kick {
             self.flusher.kick();
         }
         Append::Done(appended)
+    }
+
+    fn bind_in(&self, open: &mut Filling, place: Range<u32>) {
+        open.bind(place);
+        self.bind();
     }
 
     /// What was just put in counts as not durable, from its first ticket on. Returns where it is and whether the flusher must be told.
@@ -338,7 +406,10 @@ impl Store {
             sector: self.sector,
             size: shared.block_size as u32,
         };
-        streams.open[stream.index()] = Some(Filling::new(opening, image));
+        let mut filling = Filling::new(opening, image);
+        let mut before = streams.closing.iter().rev().filter(|closing| closing.stream() == stream);
+        filling.hold(before.next().and_then(Filling::holds_next));
+        streams.open[stream.index()] = Some(filling);
         if self.is_short() {
             self.defragmenter.kick();
         }

@@ -112,8 +112,12 @@ impl Flusher {
             self.operations.push(Self::start(shared, store, planned));
         }
         // Requests may complete while they are submitted: their wakers must be in place before this thread parks.
-        self.take_completed(shared, store, waker);
+        let more = self.take_completed(shared, store, waker);
         self.free_emptied(shared, store, waker);
+        if more {
+            // What waited for them can go on at once.
+            return Some(now);
+        }
         deadline.into_iter().chain(next_hurry).min()
     }
 
@@ -217,9 +221,10 @@ impl Flusher {
         InFlight { completion, sequence, what }
     }
 
-    fn take_completed(&mut self, shared: &Shared, store: &Store, waker: &Waker) {
+    /// Takes what completed. Returns whether anything did.
+    fn take_completed(&mut self, shared: &Shared, store: &Store, waker: &Waker) -> bool {
         let mut context = Context::from_waker(waker);
-        let mut at = 0;
+        let (mut at, before) = (0, self.operations.len());
         while at < self.operations.len() {
             match Pin::new(&mut self.operations[at].completion).poll(&mut context) {
                 Poll::Pending => at += 1,
@@ -232,6 +237,7 @@ impl Flusher {
                 }
             }
         }
+        self.operations.len() < before
     }
 
     fn completed(shared: &Shared, store: &Store, done: &InFlight) {
@@ -248,7 +254,9 @@ impl Flusher {
         };
         let Some(end) = durable else { return };
         let first = !filling.partly_durable();
-        filling.durable_to(end);
+        let bound = filling.bound();
+        let end = filling.durable_to(end);
+        store.unbind(bound - filling.bound());
         let (number, image) = (filling.number, Arc::clone(&filling.image));
         drop(found);
         if first {

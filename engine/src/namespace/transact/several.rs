@@ -15,7 +15,7 @@ use crate::{
     },
     storage::{
         Appending,
-        append::{Append, Appended},
+        append::{Append, Appended, Bound},
         failed,
         space::Claim,
         store::Store,
@@ -53,6 +53,8 @@ enum Attempt {
     /// The key of this part is no longer as seen, or those of all may be.
     Changed(Option<usize>),
     Wait(u32, u64),
+    /// It would depend on what lies in several streams, and not all of that is durable: these places first.
+    Settle(Vec<Bound>),
 }
 
 impl Namespace {
@@ -80,6 +82,13 @@ impl Namespace {
                 }
                 Attempt::Wait(block, turn) => {
                     self.shared.store_of(block).room.changed_since(turn).await;
+                }
+                Attempt::Settle(places) => {
+                    for place in places {
+                        self.shared.store_of(place.block).want(&place.image);
+                        // A device that fails meanwhile binds nobody.
+                        let _ = place.image.durable(place.end).await;
+                    }
                 }
             }
         }
@@ -133,7 +142,9 @@ impl Namespace {
             records.push(record);
         }
         let size = records.iter().map(|record| record.size.bytes()).sum();
-        let limit = store.largest_group(&self.shared, records.len());
+        let largest =
+            self.shared.stores.iter().map(|s| s.largest_group(&self.shared, records.len()));
+        let limit = largest.min().unwrap_or(0);
         if size > limit {
             return Err(Error::TransactionTooBig { size, limit });
         }
@@ -158,36 +169,55 @@ impl Namespace {
         let appended = self.index.with_joint(digests, |joint| {
             let changed = |at: &usize| !self.is_as_seen(joint.get(*at), &parts[*at].seen);
             if let Some(changed) = (0..parts.len()).find(changed) {
-                return Err(changed);
+                return Err(Attempt::Changed(Some(changed)));
             }
-            let append =
-                store.append_group(&self.shared, claim, receipt.is_promised(), stream, records);
+            let after = self.bound(parts, news)?;
+            let store = after.first().map_or(store, |after| self.shared.store_of(after.block));
+            let promised = receipt.is_promised();
+            let append = store.append_group(&self.shared, claim, promised, stream, records, &after);
             if let Append::Done(appended) = &append {
                 joint.set(entries(parts, news, appended));
-                for (new, (location, at)) in news.iter().zip(places(news, appended)) {
+                for (new, place) in news.iter().zip(places(news, appended)) {
                     let old = parts[new.part].seen.raw.as_ref();
-                    self.count(new.set.as_deref(), old, new.tombstone, (location, at));
+                    self.count(new.set.as_deref(), old, new.tombstone, place);
                     self.shared.counters.bytes_written.add(new.size.bytes());
                 }
             }
-            Ok(append)
+            Ok((store, append))
         });
-        match appended {
-            Err(changed) => Ok(Attempt::Changed(Some(changed))),
-            Ok(Append::Cut) => Ok(Attempt::Changed(None)),
-            Ok(Append::Done(appended)) => {
-                let mut receipt = receipt.and(appended);
+        let (store, append) = match appended {
+            Ok(appended) => appended,
+            Err(attempt) => return Ok(attempt),
+        };
+        match append {
+            Append::Cut => Ok(Attempt::Changed(None)),
+            Append::Done(appended) => {
                 let written = |at: usize| news.binary_search_by_key(&at, |new| new.part).is_ok();
-                for (_, part) in parts.iter().enumerate().filter(|(at, _)| !written(*at)) {
-                    receipt = receipt.and_seen(&part.seen);
-                }
+                let seen = parts.iter().enumerate().filter(|(at, _)| !written(*at));
+                let receipt = receipt.and(appended);
+                let receipt = seen.fold(receipt, |receipt, (_, part)| receipt.and_seen(&part.seen));
                 Ok(Attempt::Applied(receipt))
             }
-            Ok(Append::Wait(turn)) => Ok(Attempt::Wait(store.first_block, turn)),
-            Ok(Append::Closed) => Err(Error::Stopping { in_doubt: false }),
-            Ok(Append::Failed(cause)) => Err(failed(store, &cause, false)),
-            Ok(Append::Full) => Err(self.refused_full(store)),
+            Append::Wait(turn) => Ok(Attempt::Wait(store.first_block, turn)),
+            Append::Closed => Err(Error::Stopping { in_doubt: false }),
+            Append::Failed(cause) => Err(failed(store, &cause, false)),
+            Append::Full => Err(self.refused_full(store)),
         }
+    }
+
+    /// What the new records depend on, in one stream: the furthest place of each block. Otherwise what must become durable first.
+    fn bound(&self, parts: &[Part<'_>], news: &[New]) -> Result<Vec<Bound>, Attempt> {
+        let (mut after, mut others): (Vec<Bound>, Vec<Bound>) = (Vec::new(), Vec::new());
+        let old = news.iter().filter_map(|new| parts[new.part].seen.raw);
+        for place in old.filter_map(|old| self.shared.bound_at(old.location)) {
+            let fits = after.first().is_none_or(|first| place.shares_stream(&self.shared, first));
+            let list = if fits { &mut after } else { &mut others };
+            match list.iter_mut().find(|known| known.block == place.block) {
+                Some(known) => known.end = known.end.max(place.end),
+                None => list.push(place),
+            }
+        }
+        if others.is_empty() { Ok(after) } else { Err(Attempt::Settle(others)) }
     }
 
     /// A transaction that writes nothing.

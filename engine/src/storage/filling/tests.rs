@@ -70,7 +70,7 @@ impl Device {
             let front = &self.sectors[..(end / self.sector) as usize];
             assert!(front.iter().all(|&state| state == DURABLE), "{end} bytes are not durable");
             assert!(end >= filling.image.synced(), "durability goes back");
-            filling.durable_to(end);
+            let end = filling.durable_to(end);
             drop(filling.image.advance_synced(end));
         }
     }

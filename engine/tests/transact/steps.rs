@@ -1,10 +1,15 @@
 //! One caller's transactions: what is applied, what is refused, what a sight is good for.
 
-use std::sync::Arc;
+use std::{
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Waker},
+};
 
 use cairn_engine::{
     Change, Error, StartKind, Step, Transacted,
-    device::sim::CrashPolicy,
+    device::sim::{CrashPolicy, Effect, Fault, Trigger},
     format::ValueRef,
     model::{Durability, Key, NEVER, VoidTime, WritePolicy},
 };
@@ -173,4 +178,120 @@ fn it_is_one_history_with_other_writes() {
     assert_eq!(record.record().unwrap().bin("c").unwrap(), None);
     db.run(ns.put(&k, &values, &WritePolicy::default())).unwrap();
     assert!(!applied(db.run(ns.transact(&[step]))));
+}
+
+/// A device fails in the middle of a group's flush: its writer is told that it is in doubt, and after a restart it is there whole or not at all.
+#[test]
+fn a_device_that_fails_leaves_no_half() {
+    for write in 0..8 {
+        let mut config = small_config();
+        config.durability = Durability::Buffer;
+        let db = Driven::fresh(&config, 1 << 20, 512);
+        let ns = &db.namespace;
+        let keys: Vec<Key> = (0..10).map(|n| key("s", n)).collect();
+        let values = |round: u8| vec![round; 1000];
+        let put_all = |round: u8| {
+            let bytes = values(round);
+            let bins = [("b", ValueRef::Bytes(&bytes))];
+            let steps: Vec<_> = keys.iter().map(|key| put(key, None, &bins)).collect();
+            match db.run(ns.transact(&steps)).unwrap() {
+                Transacted::Applied(receipt) => receipt,
+                Transacted::Changed => panic!(),
+            }
+        };
+        db.run(put_all(1).durable()).unwrap();
+        db.devices[0].inject(Fault::forever(Effect::WriteError(5), Trigger::After(write / 2)));
+        let receipt = put_all(2);
+        if write % 2 == 0 {
+            // What fills whole flush units goes first, by itself.
+            db.turn();
+        }
+        let settled = db.run(receipt.durable());
+        if let Err(error) = &settled {
+            assert!(error.in_doubt(), "{error}");
+        }
+        for policy in CrashPolicy::all(write) {
+            let device = Arc::new(db.devices[0].crash_image(policy));
+            let db = Driven::open(&config, vec![device], &db.clock).unwrap();
+            let mut shown: Vec<u8> = (0..10)
+                .map(|n| {
+                    let seen = db.run(db.namespace.look(&key("s", n))).unwrap();
+                    match seen.record().unwrap().bin("b").unwrap() {
+                        Some(ValueRef::Bytes(bytes)) => bytes[0],
+                        other => panic!("{other:?}"),
+                    }
+                })
+                .collect();
+            shown.dedup();
+            assert!(shown == [2] || (settled.is_err() && shown == [1]), "{write}: {shown:?}");
+        }
+    }
+}
+
+/// The sound half of a group that was cut short has versions, which must not be given again: with its block's footer damaged some day, two records
+/// of one key would have the same.
+#[test]
+fn versions_of_a_torn_group_are_not_given_again() {
+    let mut torn = 0;
+    for seed in 0..40 {
+        let mut config = small_config();
+        config.durability = Durability::Buffer;
+        let db = Driven::fresh(&config, 1 << 20, 512);
+        let ns = &db.namespace;
+        let keys: Vec<Key> = (0..30).map(|n| key("s", n)).collect();
+        assert!(applied(db.run(ns.transact(&[put(&keys[0], None, &number(1))]))));
+        db.run(ns.settle_all()).unwrap();
+        let two = number(2);
+        let steps: Vec<_> = keys.iter().map(|key| put(key, None, &two)).collect();
+        assert!(applied(db.run(ns.transact(&steps))));
+        let given = db.run(ns.look(&keys[0])).unwrap().version().unwrap();
+        db.devices[0].set_stepped(true);
+        let mut all = pin!(ns.settle_all());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(all.as_mut().poll(&mut context).is_pending());
+        ns.drive();
+        let device = Arc::new(db.devices[0].crash_image(CrashPolicy::Prefixes { seed }));
+        let db = Driven::open(&config, vec![device], &db.clock).unwrap();
+        let ns = &db.namespace;
+        let seen = db.run(ns.look(&keys[0])).unwrap();
+        if number_of(&seen) == 2 || ns.report().torn == 0 {
+            continue;
+        }
+        // Something of the group was there, so its front was.
+        torn += 1;
+        assert!(applied(db.run(ns.transact(&[put(&keys[1], None, &number(3))]))));
+        let next = db.run(ns.look(&keys[1])).unwrap().version().unwrap();
+        assert!(next > given, "seed {seed}: {next:?} was given to the torn group's {given:?}");
+    }
+    assert!(torn > 5, "{torn} groups were torn");
+}
+
+/// A record of a group expires and leaves before the group is durable. What is written in its place then must not survive without the group.
+#[test]
+fn what_expires_of_a_group_still_binds() {
+    let mut config = small_config();
+    config.durability = Durability::Buffer;
+    config.flush_max = std::time::Duration::from_secs(3600);
+    let db = Driven::fresh(&config, 1 << 20, 512);
+    let (ns, a, b) = (&db.namespace, key("s", 1), key("s", 2));
+    let one = number(1);
+    let soon = Change::Put { bins: &one, void_time: VoidTime(NOW_MS + 1000) };
+    let steps = [Step { key: &a, seen: None, change: soon }, put(&b, None, &one)];
+    assert!(applied(db.run(ns.transact(&steps))));
+    db.clock.advance(20_000);
+    ns.housekeep();
+    assert_eq!(db.run(get(ns, &a)), None);
+    let Transacted::Applied(receipt) = db.run(ns.transact(&[put(&a, None, &number(2))])).unwrap()
+    else {
+        panic!()
+    };
+    db.run(receipt.durable()).unwrap();
+    let device = Arc::new(db.devices[0].crash_image(CrashPolicy::LoseAll));
+    let db = Driven::open(&config, vec![device], &db.clock).unwrap();
+    assert_eq!(db.run(get(&db.namespace, &a)), Some(2));
+    assert_eq!(
+        db.run(get(&db.namespace, &b)),
+        Some(1),
+        "the group of what was overwritten is gone"
+    );
 }

@@ -19,6 +19,8 @@ struct Device {
     asked: Vec<Step>,
     /// For each sector: never asked, asked, done, durable.
     sectors: Vec<u8>,
+    /// Where groups lie.
+    groups: Vec<Range<u32>>,
 }
 
 const ASKED: u8 = 1;
@@ -71,6 +73,14 @@ impl Device {
             assert!(front.iter().all(|&state| state == DURABLE), "{end} bytes are not durable");
             assert!(end >= filling.image.synced(), "durability goes back");
             let end = filling.durable_to(end);
+            let half = self.groups.iter().find(|group| group.start < end && end < group.end);
+            assert!(half.is_none(), "half of {half:?} counts as durable");
+            let low = filling.low();
+            let whole = |ticket: u64| filling.tickets.iter().position(|&given| given == ticket);
+            let place = low.and_then(whole).map(|at| filling.entries[at].offset);
+            let inside =
+                |group: &&Range<u32>| place.is_some_and(|at| group.start < at && at < group.end);
+            assert!(!self.groups.iter().any(|group| inside(&group)), "half a group is given up");
             drop(filling.image.advance_synced(end));
         }
     }
@@ -129,13 +139,21 @@ fn every_order_keeps_the_promise() {
         let sector = [512, 4096][rng.below(2)];
         let mut filling = filling(sector);
         let sectors = vec![0; (SIZE / sector) as usize];
-        let mut device = Device { sector, asked: Vec::new(), sectors };
+        let mut device = Device { sector, asked: Vec::new(), sectors, groups: Vec::new() };
         let mut sequence = 0;
         loop {
             match rng.below(6) {
                 0 | 1 => {
-                    sequence += 1;
-                    if !append(&mut filling, &mut rng, sequence) {
+                    let (start, records) = (filling.cursor, [1, 1, 2, 5][rng.below(4)]);
+                    let all = (0..records).all(|_| {
+                        sequence += 1;
+                        append(&mut filling, &mut rng, sequence)
+                    });
+                    if records > 1 && filling.cursor > start {
+                        filling.bind(start..filling.cursor);
+                        device.groups.push(start..filling.cursor);
+                    }
+                    if !all {
                         break;
                     }
                     filling.image.want(if rng.coin() { filling.cursor } else { 0 });

@@ -126,3 +126,89 @@ impl Judge {
 fn end(entry: &FooterEntry) -> u32 {
     entry.offset + entry.size.bytes() as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        format::Ties,
+        model::{Digest, NEVER, SizeClass},
+        storage::walk::Soundness,
+    };
+
+    const SIZE: u32 = 96;
+
+    /// What a test lays into a block: a letter for a record (`s` alone, `f` first of a group, `m` in its middle, `l` its last, `b` alone and behind,
+    /// `g` first of a group and behind), a capital for one that is torn, `-` for a hole that was cut short, `=` for one that is damage.
+    fn judge(what: &str) -> (String, u64) {
+        let mut judge = Judge::new(0);
+        let mut offset = 1024;
+        let size = SizeClass::for_bytes(u64::from(SIZE));
+        for letter in what.chars() {
+            let kind = letter.to_ascii_lowercase();
+            if matches!(letter, '-' | '=') {
+                judge.hole((offset, offset + SIZE), letter == '=');
+            } else {
+                let ties = Ties {
+                    next: matches!(kind, 'f' | 'm' | 'g'),
+                    previous: matches!(kind, 'm' | 'l'),
+                    behind: matches!(kind, 'b' | 'g'),
+                };
+                let version = Version { epoch: 0, sequence: u64::from(offset) };
+                let entry = FooterEntry {
+                    digest: Digest(u128::from(offset)),
+                    version,
+                    void_time: NEVER,
+                    generation: 1,
+                    set_hash: 1,
+                    offset,
+                    size,
+                    tombstone: false,
+                };
+                let fate = if letter.is_uppercase() { Fate::Torn } else { Fate::Sound };
+                judge.record(&Found { entry, soundness: Soundness::Whole, ties }, fate);
+            }
+            offset += SIZE;
+        }
+        let verdict = judge.end();
+        let letters: Vec<char> = what.chars().collect();
+        let counts = |entry: &FooterEntry| letters[((entry.offset - 1024) / SIZE) as usize];
+        (verdict.entries.iter().map(counts).collect(), verdict.torn)
+    }
+
+    /// Half of a group that counts is a transfer that took the money and did not bring it; one that does not count though it was acknowledged is lost.
+    #[test]
+    fn a_group_counts_whole_or_not_at_all() {
+        for (what, counts, torn) in [
+            ("sfmls", "sfmls", 0),
+            // Its end, its middle, its beginning was not written.
+            ("sfm", "s", 1),
+            ("sfm-s", "ss", 2),
+            ("sfMls", "ss", 1),
+            ("sFls", "ss", 1),
+            ("f-ls", "s", 3),
+            ("-mls", "s", 2),
+            ("-l", "", 2),
+            ("flfL", "fl", 1),
+            // Two groups, and what was between them.
+            ("fl-fl", "flfl", 1),
+            ("flsfl", "flsfl", 0),
+            // Whoever took the place of a torn group's record goes with it; who did not, stays.
+            ("flb", "flb", 0),
+            ("f-b", "", 3),
+            ("fLbs", "s", 2),
+            ("fLbb", "", 3),
+            ("fLgl", "", 2),
+            ("-gls", "s", 2),
+            ("Sb", "b", 1),
+            // Damage is not absence: what is left of a group that was there still counts.
+            ("f=l", "fl", 0),
+            ("=l", "l", 0),
+            ("f=s", "fs", 0),
+            ("=b", "b", 0),
+            ("f=L", "", 1),
+        ] {
+            assert_eq!(judge(what), (counts.to_owned(), torn), "{what}");
+        }
+    }
+}

@@ -350,7 +350,7 @@ impl Namespace {
             if !self.is_as_seen(slot.get(), seen) {
                 return None;
             }
-            // What is not durable as a whole yet is not left behind: see `Bound`.
+            // What is not durable as a whole yet is not left behind: see `storage::bound`.
             let after = slot.get().and_then(|old| self.shared.bound_at(old.location));
             let store = after.as_ref().map_or(store, |after| self.shared.store_of(after.block));
             let append = store.append(&self.shared, claim, durable, record, after.as_slice());

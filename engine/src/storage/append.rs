@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     Shared,
+    bound::{Bound, is_in},
     filling::{Appending, Filling, Opening},
     image::Image,
     space::Claim,
@@ -92,48 +93,6 @@ pub(crate) enum Append {
     Closed,
     /// A truncation has begun since the writer looked: what it saw may be gone.
     Cut,
-}
-
-/// A place that is not durable yet and that a record depends on: its own group's, or that of what it took the place of. If power is lost now and
-/// leaves the record and not this, half of a group is there.
-///
-/// So what depends on it goes into the same stream. In the same block it is tied to what lies before it, and recovery drops it if that was cut short;
-/// in a later block nothing is written until the place is durable.
-#[derive(Debug)]
-pub(crate) struct Bound {
-    /// The block that it is in.
-    pub(crate) block: u32,
-    stream: StreamId,
-    pub(crate) image: Arc<Image>,
-    pub(crate) end: u32,
-}
-
-impl Bound {
-    /// Whether what depends on both can go into one stream.
-    pub(crate) fn shares_stream(&self, shared: &Shared, other: &Self) -> bool {
-        let store = |bound: &Self| shared.store_of(bound.block).first_block;
-        self.stream == other.stream && store(self) == store(other)
-    }
-}
-
-/// Whether one of these places is in `block`.
-fn is_in(places: &[Bound], block: u32) -> bool {
-    places.iter().any(|place| place.block == block)
-}
-
-impl Shared {
-    /// The place that a record which takes the place of the one at `location` depends on, if it is bound. Under that one's index slot.
-    pub(crate) fn bound_at(&self, location: Location) -> Option<Bound> {
-        let (block, offset) = self.blocks.locate(location)?;
-        let store = self.store_of(block);
-        if !store.binds() {
-            return None;
-        }
-        let streams = store.streams.lock();
-        let filling = streams.fillings().find(|filling| filling.block == block)?;
-        let end = filling.bound_at(offset)?;
-        Some(Bound { block, stream: filling.stream(), image: Arc::clone(&filling.image), end })
-    }
 }
 
 /// What an append asks of a block.

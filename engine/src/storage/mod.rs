@@ -3,12 +3,13 @@
 //! A write is appended to the open block of one of a device's `streams`, in RAM (`append`, `filling`, `image`); the device's `flusher` brings
 //! it to flash; the block is sealed with a footer and stays in RAM for a while as post-write cache. A read takes the record from
 //! RAM if its block is there, else with one device read (`read`). `blocks` knows what is live where, `space` which blocks are free, `victims` which
-//! to reclaim, `survey` what lies in one. `open`, `recover` and `checkpoint` bring a namespace back after a stop or a crash.
+//! to reclaim, `survey` what lies in one. `bound` is what a new record must not outlive in a crash. `open`, `recover` and `checkpoint` bring a namespace back after a stop or a crash.
 //!
 //! Storage sees digests and locations, never a key, and does not know the index: `namespace` joins the two.
 
 pub(crate) mod append;
 pub(crate) mod blocks;
+pub(crate) mod bound;
 pub(crate) mod checkpoint;
 pub(crate) mod due;
 mod filling;

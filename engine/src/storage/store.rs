@@ -302,7 +302,7 @@ impl Store {
         self.low.store(low, SeqCst);
     }
 
-    /// One more place is bound: see [`Bound`].
+    /// One more place is bound: see `bound`.
     pub(super) fn bind(&self) {
         self.bound.fetch_add(1, SeqCst);
     }

@@ -15,7 +15,8 @@ use crate::{
     },
     storage::{
         Appending,
-        append::{Append, Appended, Bound},
+        append::{Append, Appended},
+        bound::Bound,
         failed,
         space::Claim,
         store::Store,

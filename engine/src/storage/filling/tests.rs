@@ -188,3 +188,31 @@ fn every_order_keeps_the_promise() {
         assert_eq!(Arc::strong_count(&filling.image), 1);
     }
 }
+
+/// A block that must wait for a group in the one before is not written, and hands its waiting on: a crash could leave what it holds, or the block after it,
+/// without the group that they depend on.
+#[test]
+fn a_held_block_waits_and_holds_the_next() {
+    let mut rng = Rng::new(1);
+    let [mut first, mut second, mut third] = [filling(512), filling(512), filling(512)];
+    for block in [&mut first, &mut second, &mut third] {
+        assert!(append(block, &mut rng, 1));
+        block.want_all();
+    }
+    assert!(first.holds_next().is_none());
+    let end = first.end();
+    first.bind(1024..end);
+    second.hold(first.holds_next());
+    third.hold(second.holds_next());
+    assert!(second.next_step(UNIT, 4, Vec::new, 0).is_none());
+    assert!(third.next_step(UNIT, 4, Vec::new, 0).is_none());
+    assert_eq!((first.bound_at(1024), first.bound_at(end), first.bound()), (Some(end), None, 1));
+    // Half of it is nothing.
+    assert_eq!(first.durable_to(end - 16), 1024);
+    drop(first.image.advance_synced(1024));
+    assert!(second.next_step(UNIT, 4, Vec::new, 0).is_none());
+    assert_eq!((first.durable_to(end), first.bound()), (end, 0));
+    drop(first.image.advance_synced(end));
+    assert!(second.next_step(UNIT, 4, Vec::new, 0).is_some() && second.holds_next().is_none());
+    assert!(third.next_step(UNIT, 4, Vec::new, 0).is_some());
+}

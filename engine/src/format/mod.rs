@@ -32,5 +32,5 @@ pub use header::{
 pub use mend::{TEAR_BYTES, claimed_head, mended_at, mends_body};
 pub use record::{
     FlushMark, MARK_BYTES, PlaceSeed, RECORD_HEADER_BYTES, RecordBuilder, RecordFault, RecordView,
-    Walked, walk_at,
+    Ties, Walked, walk_at,
 };

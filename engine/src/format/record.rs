@@ -5,7 +5,7 @@
 //!
 //! header  0  8  checksum of bytes 8.. of header, set and key, seeded with the place
 //!         8  2  magic "rC"
-//!        10  1  kind: 1 record, 2 tombstone
+//!        10  1  kind: 1 record, 2 tombstone; and ties: 128 with the next record, 64 with the one before, 32 behind all before
 //!        11  1  kind of key: 1 text, 2 number, 3 bytes
 //!        12  1  length of set
 //!        13  1  size class
@@ -39,6 +39,8 @@ const RECORD_MAGIC: u16 = u16::from_le_bytes(*b"rC");
 const MARK_MAGIC: u16 = u16::from_le_bytes(*b"fC");
 const KIND_RECORD: u8 = 1;
 const KIND_TOMBSTONE: u8 = 2;
+/// The bits of the kind's byte that tell the kind; the others are ties.
+const KIND_MASK: u8 = 0x1f;
 
 /// What ties bytes to their place: a device's secret seed and a block's sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +55,28 @@ impl PlaceSeed {
     /// The seed for something at byte `offset` of the block.
     fn at(self, offset: u64) -> u64 {
         self.0.wrapping_add(offset.wrapping_mul(0xd6e8_feb8_6659_fd93))
+    }
+}
+
+/// What a record depends on that lies in the same block. It matters only while the block may have been cut short: in one that was sealed, all that
+/// was put in is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Ties {
+    /// It counts only together with the next record: both are of a group, and this is not its last.
+    pub next: bool,
+    /// It counts only together with the record before: both are of a group, and this is not its first.
+    pub previous: bool,
+    /// It took the place of a record of a group in this block that was not durable yet: it counts only if nothing before it was cut short.
+    pub behind: bool,
+}
+
+impl Ties {
+    fn to_bits(self) -> u8 {
+        u8::from(self.next) << 7 | u8::from(self.previous) << 6 | u8::from(self.behind) << 5
+    }
+
+    fn from_bits(bits: u8) -> Self {
+        Self { next: bits & 0x80 != 0, previous: bits & 0x40 != 0, behind: bits & 0x20 != 0 }
     }
 }
 
@@ -88,6 +112,8 @@ impl RecordBuilder {
         self.head = record.head_end();
         self.bytes.clear();
         self.bytes.extend_from_slice(&record.bytes[..record.body_end()]);
+        // Its group is whole and durable: what it was tied to stays behind.
+        self.tie(Ties::default());
         // Not the padding: no checksum speaks for it.
         self.bytes.resize(record.size().bytes() as usize, 0);
         record.size()
@@ -103,6 +129,11 @@ impl RecordBuilder {
         self.seal_body(NEVER)
     }
 
+    /// Ties the record to others of its block.
+    pub fn tie(&mut self, ties: Ties) {
+        self.bytes[10] = self.bytes[10] & KIND_MASK | ties.to_bits();
+    }
+
     /// Where the body is appended. Nothing but the body may be added.
     pub fn body(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
@@ -116,6 +147,11 @@ impl RecordBuilder {
     /// Whether nothing was started.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Bytes of memory it holds.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Completes everything that does not depend on the place, pads to the size class and returns it. The body is complete.
@@ -184,7 +220,7 @@ impl<'a> RecordView<'a> {
         }
         let view = Self { bytes };
         let total = view.body_end();
-        let known_kinds = matches!(bytes[10], KIND_RECORD | KIND_TOMBSTONE);
+        let known_kinds = matches!(bytes[10] & KIND_MASK, KIND_RECORD | KIND_TOMBSTONE);
         let size = SizeClass(bytes[13]).bytes();
         if !known_kinds || total as u64 > size || size > bytes.len() as u64 {
             return Err(fault);
@@ -218,7 +254,7 @@ impl<'a> RecordView<'a> {
         let Some(b) = bytes.get(..RECORD_HEADER_BYTES) else { return false };
         let right = [
             get_u16(b, 8) == RECORD_MAGIC,
-            matches!(b[10], KIND_RECORD | KIND_TOMBSTONE),
+            matches!(b[10] & KIND_MASK, KIND_RECORD | KIND_TOMBSTONE),
             (1..=3).contains(&b[11]),
             usize::from(b[12]) <= limits::SET_NAME_MAX,
         ];
@@ -245,7 +281,12 @@ impl<'a> RecordView<'a> {
 
     /// Whether it is a durable delete.
     pub fn tombstone(&self) -> bool {
-        self.bytes[10] == KIND_TOMBSTONE
+        self.bytes[10] & KIND_MASK == KIND_TOMBSTONE
+    }
+
+    /// What it depends on in its block.
+    pub fn ties(&self) -> Ties {
+        Ties::from_bits(self.bytes[10])
     }
 
     /// The record's identity.

@@ -228,6 +228,24 @@ fn records_move() {
     // Back to where it was, it is what it was.
     assert_eq!(builder.finish(version, generation, seed(), 1024), record(false));
 
+    // What was tied to others of its block is alone elsewhere.
+    for bits in 0..8 {
+        let ties = Ties { next: bits & 1 != 0, previous: bits & 2 != 0, behind: bits & 4 != 0 };
+        builder.restore(&view);
+        builder.tie(ties);
+        let tied = builder.finish(version, generation, seed(), 1024).to_vec();
+        let kind = 1 | [0, 0x80][bits & 1] | [0, 0x40][bits >> 1 & 1] | [0, 0x20][bits >> 2];
+        let tied = RecordView::parse(&tied, seed(), 1024).unwrap();
+        assert_eq!((tied.ties(), tied.tombstone(), tied.body()), (ties, false, view.body()));
+        assert_eq!(builder.finish(version, generation, seed(), 1024)[10], kind);
+        builder.restore(&tied);
+        assert_eq!(builder.finish(version, generation, seed(), 1024), record(false));
+        builder.tombstone_of(&tied);
+        let grave = builder.finish(version, generation, seed(), 1024).to_vec();
+        let grave = RecordView::parse(&grave, seed(), 1024).unwrap();
+        assert!(grave.tombstone() && grave.ties() == Ties::default());
+    }
+
     let size = builder.tombstone_of(&view);
     let grave = builder.finish(version, generation, there, 4096).to_vec();
     assert!(size < view.size() && grave.len() as u64 == size.bytes());

@@ -412,7 +412,7 @@ impl Moving<'_> {
             // What has become a tombstone since is left for the next time.
             let old = lying.entry(shared, slot).filter(|old| guards || !old.tombstone)?;
             let record = record.take().expect("called once");
-            let append = self.store.append(shared, Claim::Reclaim, false, record);
+            let append = self.store.append(shared, Claim::Reclaim, false, record, &[]);
             if let Append::Done(appended) = &append {
                 let expiry = CoarseExpiry::new(void_time);
                 let (location, tombstone) = (appended.location, guards);

@@ -55,7 +55,9 @@ impl Namespace {
         let below = footer.version.sequence < guarding.horizon(self);
         self.index.with_slot(footer.digest, |slot| {
             let Some(entry) = lying.entry(&self.shared, slot) else { return true };
-            let goes = below || !(entry.tombstone || entry.older);
+            // Of what others may depend on the index tells until it is durable.
+            let goes = (below || !(entry.tombstone || entry.older))
+                && self.shared.bound_at(entry.location).is_none();
             if goes {
                 slot.remove();
                 self.count_gone(&entry, footer.set_hash);

@@ -20,7 +20,7 @@ use crate::{
     format::{Truncation, truncations_max},
     index::{CoarseExpiry, Entry},
     model::Version,
-    storage::{failed, survey},
+    storage::{failed, store::Store, survey},
 };
 
 /// What became of a record that was to be moved, by the cuts under way.
@@ -77,6 +77,10 @@ impl Namespace {
         let truncation = |cut| Truncation { set_hash, cut, until: 0 };
         let cut = self.shared.cut(|cut| self.sets.begin_sweep(truncation(cut)));
         let truncation = truncation(cut);
+        // Half of a group is not cut off durably before the whole of it is there: a crash would leave what the other half was before.
+        if self.shared.stores.iter().any(Store::binds) {
+            self.wait_until_sealed(cut);
+        }
         let written = self.write_cut(truncation);
         self.sets.decided(truncation, written.is_ok());
         self.shared.stores.iter().for_each(|store| store.room.wake_all());

@@ -5,11 +5,13 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     sync::{Arc, atomic::Ordering::SeqCst},
 };
 
 use super::{
     Shared,
+    bound::{Bound, is_in},
     filling::{Appending, Filling, Opening},
     image::Image,
     space::Claim,
@@ -17,8 +19,10 @@ use super::{
     streams::{STREAMS, StreamId},
 };
 use crate::{
-    format::{FooterEntry, LINKS, Link, LinkState},
-    model::Location,
+    format::{
+        FooterEntry, FooterSize, LINKS, Link, LinkState, MARK_BYTES, Ties, block_header_region,
+    },
+    model::{Location, Version},
 };
 
 /// Writers wait while so much is on its way to the device: a few milliseconds' worth of a fast one.
@@ -102,72 +106,53 @@ pub(crate) enum Append {
     Cut,
 }
 
+/// What an append asks of a block.
+struct Need {
+    bytes: u64,
+    records: usize,
+    stream: StreamId,
+    /// How many truncations had begun when the writer looked at what is there.
+    cuts: u64,
+}
+
 impl Store {
-    /// Puts a record into its stream's open block. Versions are given here, under the lock, so that they grow along the stream.
+    /// Puts a record into its stream's open block, or into that of what it comes `after`. Versions are given here, under the lock, so that they
+    /// grow along the stream.
     pub(crate) fn append(
         &self,
         shared: &Shared,
         claim: Claim,
         durable: bool,
         record: Appending<'_>,
+        after: &[Bound],
     ) -> Append {
         let turn = self.room.turn();
         let mut streams = self.streams.lock();
-        if let Some(cause) = self.failure() {
-            return Append::Failed(cause.into());
-        }
-        if self.is_closed() {
-            return Append::Closed;
-        }
-        if record.cuts != shared.cuts() {
-            return Append::Cut;
-        }
-        if claim == Claim::Ordinary && self.space.in_use() >= self.limit(shared) {
-            return Append::Full;
-        }
-        let mut stream = self.stream_of(&record, durable);
-        let may_open = self.space.may_open(claim);
-        // What was opened with a free block that a writer may not take is not his to fill either: he would use up the defragmenter's last
-        // blocks one by one.
-        let at_work = !self.is_exhausted();
-        let fits = |open: &Filling| {
-            open.fits(record.size) && (may_open || !(at_work && open.withheld_from(claim)))
+        let need = Need {
+            bytes: record.size.bytes(),
+            records: 1,
+            stream: self.stream_of(record.stream, durable, after),
+            cuts: record.cuts,
         };
-        if !streams.open[stream.index()].as_ref().is_some_and(fits) {
-            let any = streams.open.iter().position(|open| open.as_ref().is_some_and(fits));
-            match any.filter(|_| claim == Claim::Reclaim && self.space.is_at_last_block()) {
-                // The last block is for what fits nowhere else: then it holds nothing but what still lies in its old place too, and a
-                // crash leaves it empty.
-                Some(other) => stream = StreamId(other as u8),
-                None if !may_open => return self.no_room(shared, &streams, claim, turn),
-                None if !self.open_next(shared, &mut streams, stream, claim) => {
-                    return Append::Wait(turn);
-                }
-                None => self.space.opened(claim),
-            }
-        }
+        let stream = match self.make_room(shared, &mut streams, claim, &need, turn) {
+            Ok(stream) => stream,
+            Err(append) => return append,
+        };
         let open = streams.open[stream.index()].as_mut().expect("a block is open");
         let begins_to_wait = open.waiting_since().is_none();
         let ticket = shared.next_version();
         let (size, tombstone) = (record.size, record.tombstone);
+        if !after.is_empty() {
+            record.builder.tie(Ties { behind: is_in(after, open.block), ..Ties::default() });
+        }
         let offset = open.append(record, ticket, shared.clock.monotonic());
         shared.count_in(self, open.block, size, tombstone);
-        self.low.fetch_min(ticket.sequence, SeqCst);
         let end = offset + size.bytes() as u32;
-        let kick = if durable {
-            open.image.want(end);
-            open.want_all();
-            // Otherwise a write in flight is waited for, and the flusher looks again when it is done.
-            open.is_ready()
-        } else {
-            begins_to_wait || open.has_full_unit(shared.flush_size)
-        };
-        let appended = Appended {
-            location: shared.blocks.location(open.block, offset),
-            image: Arc::clone(&open.image),
-            end,
-            at: ticket.sequence,
-        };
+        if !after.is_empty() {
+            self.bind_in(open, offset..end);
+        }
+        let (appended, kick) =
+            self.appended(shared, open, ticket, offset..end, durable, begins_to_wait);
         drop(streams);
         if kick {
             self.flusher.kick();
@@ -175,14 +160,180 @@ impl Store {
         Append::Done(appended)
     }
 
+    /// Puts several records into one open block, one behind the other, with nothing between them. What is returned is the first one's place and
+    /// ticket; the others' follow from it, the end is that of all.
+    pub(crate) fn append_group(
+        &self,
+        shared: &Shared,
+        claim: Claim,
+        durable: bool,
+        stream: StreamId,
+        records: Vec<Appending<'_>>,
+        after: &[Bound],
+    ) -> Append {
+        let turn = self.room.turn();
+        let mut streams = self.streams.lock();
+        let need = Need {
+            bytes: records.iter().map(|record| record.size.bytes()).sum(),
+            records: records.len(),
+            stream: self.stream_of(stream, durable, after),
+            cuts: records[0].cuts,
+        };
+        let stream = match self.make_room(shared, &mut streams, claim, &need, turn) {
+            Ok(stream) => stream,
+            Err(append) => return append,
+        };
+        let open = streams.open[stream.index()].as_mut().expect("a block is open");
+        let begins_to_wait = open.waiting_since().is_none();
+        let first = shared.next_versions(records.len() as u64);
+        let (start, now) = (open.end(), shared.clock.monotonic());
+        let (last, behind) = (records.len() - 1, is_in(after, open.block));
+        for (at, record) in records.into_iter().enumerate() {
+            let (size, tombstone) = (record.size, record.tombstone);
+            let sequence = first.sequence + at as u64;
+            record.builder.tie(Ties {
+                next: at < last,
+                previous: at > 0,
+                behind: behind && at == 0,
+            });
+            open.append(record, Version { sequence, ..first }, now);
+            shared.count_in(self, open.block, size, tombstone);
+        }
+        let place = start..open.end();
+        if last > 0 || !after.is_empty() {
+            self.bind_in(open, place.clone());
+        }
+        let (appended, kick) = self.appended(shared, open, first, place, durable, begins_to_wait);
+        drop(streams);
+        if kick {
+            self.flusher.kick();
+        }
+        Append::Done(appended)
+    }
+
+    fn bind_in(&self, open: &mut Filling, place: Range<u32>) {
+        open.bind(place);
+        self.bind();
+    }
+
+    /// What was just put in counts as not durable, from its first ticket on. Returns where it is and whether the flusher must be told.
+    fn appended(
+        &self,
+        shared: &Shared,
+        open: &mut Filling,
+        ticket: Version,
+        place: Range<u32>,
+        durable: bool,
+        begins_to_wait: bool,
+    ) -> (Appended, bool) {
+        self.low.fetch_min(ticket.sequence, SeqCst);
+        let kick = if durable {
+            open.image.want(place.end);
+            open.want_all();
+            // Otherwise a write in flight is waited for, and the flusher looks again when it is done.
+            open.is_ready()
+        } else {
+            begins_to_wait || open.has_full_unit(shared.flush_size)
+        };
+        let appended = Appended {
+            location: shared.blocks.location(open.block, place.start),
+            image: Arc::clone(&open.image),
+            end: place.end,
+            at: ticket.sequence,
+        };
+        (appended, kick)
+    }
+
+    /// Opens a block if none has room, and returns the stream that has it.
+    fn make_room(
+        &self,
+        shared: &Shared,
+        streams: &mut Streams,
+        claim: Claim,
+        need: &Need,
+        turn: u64,
+    ) -> Result<StreamId, Append> {
+        if let Some(cause) = self.failure() {
+            return Err(Append::Failed(cause.into()));
+        }
+        if self.is_closed() {
+            return Err(Append::Closed);
+        }
+        if need.cuts != shared.cuts() {
+            return Err(Append::Cut);
+        }
+        if claim == Claim::Ordinary && self.space.in_use() >= self.limit(shared) {
+            return Err(Append::Full);
+        }
+        let mut stream = need.stream;
+        let may_open = self.space.may_open(claim);
+        // What was opened with a free block that a writer may not take is not his to fill either: he would use up the defragmenter's last
+        // blocks one by one.
+        let at_work = !self.is_exhausted();
+        let fits = |open: &Filling| {
+            open.fits(need.bytes, need.records)
+                && (may_open || !(at_work && open.withheld_from(claim)))
+        };
+        if !streams.open[stream.index()].as_ref().is_some_and(fits) {
+            let any = streams.open.iter().position(|open| open.as_ref().is_some_and(fits));
+            match any.filter(|_| claim == Claim::Reclaim && self.space.is_at_last_block()) {
+                // The last block is for what fits nowhere else: then it holds nothing but what still lies in its old place too, and a
+                // crash leaves it empty.
+                Some(other) => stream = StreamId(other as u8),
+                None if !may_open => return Err(self.no_room(shared, streams, claim, turn)),
+                None if !self.open_next(shared, streams, stream, claim) => {
+                    return Err(Append::Wait(turn));
+                }
+                None => self.space.opened(claim),
+            }
+        }
+        Ok(stream)
+    }
+
+    /// The most bytes that `records` records may take together: those of an empty block.
+    pub(crate) fn largest_group(&self, shared: &Shared, records: usize) -> u64 {
+        let footer = FooterSize::new().bytes_with(records, self.sector);
+        let room = shared.block_size - block_header_region(self.sector) - MARK_BYTES as u64;
+        room.saturating_sub(footer)
+    }
+
+    /// Asks that all that was put in so far becomes durable. Returns up to where, for each block that is not.
+    pub(crate) fn want_all(&self) -> Vec<(Arc<Image>, u32)> {
+        let mut streams = self.streams.lock();
+        let behind = streams.fillings_mut().filter(|filling| filling.low().is_some());
+        let wanted = behind.map(|filling| {
+            filling.want_all();
+            (Arc::clone(&filling.image), filling.end())
+        });
+        let wanted = wanted.collect();
+        drop(streams);
+        self.flusher.kick();
+        wanted
+    }
+
+    /// Asks that what lies in `image` becomes durable, if it is still being filled.
+    pub(crate) fn want(&self, image: &Arc<Image>) {
+        let mut streams = self.streams.lock();
+        let mut open = streams.open.iter_mut().flatten();
+        if let Some(open) = open.find(|open| Arc::ptr_eq(&open.image, image)) {
+            open.want_all();
+            drop(streams);
+            self.flusher.kick();
+        }
+    }
+
     /// The stream that a record goes to. Writers that wait for durability share a flush only if they share a block: as long as there is more
     /// free space than the defragmenter asks for, that is worth more than to keep apart what dies soon.
-    fn stream_of(&self, record: &Appending<'_>, durable: bool) -> StreamId {
-        let apart = record.stream == StreamId::SHORT_LIVED && self.sorting.streams() > 3;
+    /// What comes `after` something follows it.
+    fn stream_of(&self, stream: StreamId, durable: bool, after: &[Bound]) -> StreamId {
+        if let Some(after) = after.first() {
+            return after.stream;
+        }
+        let apart = stream == StreamId::SHORT_LIVED && self.sorting.streams() > 3;
         if durable && apart && self.space.is_ample() {
             return StreamId::LONG_LIVED;
         }
-        record.stream
+        stream
     }
 
     /// What a write without room is told.
@@ -247,7 +398,10 @@ impl Store {
             sector: self.sector,
             size: shared.block_size as u32,
         };
-        streams.open[stream.index()] = Some(Filling::new(opening, image));
+        let mut filling = Filling::new(opening, image);
+        let mut before = streams.closing.iter().rev().filter(|closing| closing.stream() == stream);
+        filling.hold(before.next().and_then(Filling::holds_next));
+        streams.open[stream.index()] = Some(filling);
         if self.is_short() {
             self.defragmenter.kick();
         }

@@ -9,7 +9,7 @@
 //! again, so no sector that holds an acknowledged record is written twice. A flush that cannot wait for a full
 //! sector ends with a mark and padding; the next record starts behind.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, ops::Range, sync::Arc, time::Duration};
 
 use super::{blocks::Contents, due, image::Image, space::Claim, streams::StreamId};
 use crate::{
@@ -134,6 +134,24 @@ pub(super) struct Filling {
     early: bool,
     /// How many entries at the front are durable.
     durable_entries: usize,
+    /// Where the records lie that others may depend on, as long as they are not durable: groups, and what depends on one. In the order of their
+    /// places.
+    bound: VecDeque<Range<u32>>,
+    /// What must be durable before anything of this block is written: a group in the block before it, which records here may depend on.
+    held: Option<Held>,
+}
+
+/// A place in another block that must be durable first.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) image: Arc<Image>,
+    pub(super) end: u32,
+}
+
+impl Held {
+    fn is_over(&self) -> bool {
+        self.image.synced() >= self.end
+    }
 }
 
 /// Who a new block is.
@@ -182,6 +200,8 @@ impl Filling {
             closed: false,
             early: false,
             durable_entries: 0,
+            bound: VecDeque::new(),
+            held: None,
         }
     }
 
@@ -190,10 +210,10 @@ impl Filling {
         self.claim > claim
     }
 
-    /// Whether a record of `size` still fits, with its footer entry and the mark of the last flush.
-    pub(super) fn fits(&self, size: SizeClass) -> bool {
-        let footer = self.footer_size.bytes_with_another(self.sector);
-        let end = u64::from(self.cursor) + size.bytes() + MARK_BYTES as u64;
+    /// Whether `records` records of `bytes` bytes together still fit, with their footer entries and the mark of the last flush.
+    pub(super) fn fits(&self, bytes: u64, records: usize) -> bool {
+        let footer = self.footer_size.bytes_with(records, self.sector);
+        let end = u64::from(self.cursor) + bytes + MARK_BYTES as u64;
         end.next_multiple_of(u64::from(self.sector)) + footer <= u64::from(self.size)
     }
 
@@ -226,6 +246,44 @@ impl Filling {
         }
         self.waiting_since.get_or_insert(now);
         offset
+    }
+
+    /// Records lie in `place` that others may depend on until they are durable: they count as durable only as a whole.
+    pub(super) fn bind(&mut self, place: Range<u32>) {
+        self.bound.push_back(place);
+    }
+
+    /// How many such places there are.
+    pub(super) fn bound(&self) -> usize {
+        self.bound.len()
+    }
+
+    /// The end of the place that `offset` lies in, if what lies there is bound.
+    pub(super) fn bound_at(&self, offset: u32) -> Option<u32> {
+        let at = self.bound.partition_point(|place| place.end <= offset);
+        self.bound.get(at).filter(|place| place.start <= offset).map(|place| place.end)
+    }
+
+    /// What the next block of the same stream must wait for.
+    pub(super) fn holds_next(&self) -> Option<Held> {
+        match self.bound.back() {
+            Some(last) => Some(Held { image: Arc::clone(&self.image), end: last.end }),
+            None => self.held.clone().filter(|held| !held.is_over()),
+        }
+    }
+
+    /// Nothing of this block is written before this is durable.
+    pub(super) fn hold(&mut self, held: Option<Held>) {
+        self.held = held;
+    }
+
+    pub(super) fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    /// Where its records end.
+    pub(super) fn end(&self) -> u32 {
+        self.cursor
     }
 
     /// Whether a whole flush unit waits to be written.
@@ -303,6 +361,10 @@ impl Filling {
         links: impl FnOnce() -> Vec<Link>,
         records_hint: u64,
     ) -> Option<Step> {
+        self.held.take_if(|held| held.is_over());
+        if self.held.is_some() {
+            return None;
+        }
         let room = self.in_flight.len() < limits.writes;
         let step = if self.is_ready() && room {
             self.step_to_target(limits)
@@ -454,10 +516,13 @@ impl Filling {
         Some(Synced::To(end))
     }
 
-    /// Everything below `end` survives power loss.
-    pub(super) fn durable_to(&mut self, end: u32) {
+    /// Everything below `end` survives power loss. Returns up to where it counts: of a group, half is nothing, for a crash would take it away.
+    pub(super) fn durable_to(&mut self, end: u32) -> u32 {
+        while self.bound.pop_front_if(|place| place.end <= end).is_some() {}
+        let end = self.bound.front().map_or(end, |place| place.start.min(end));
         let durable = |entry: &FooterEntry| entry.offset + entry.size.bytes() as u32 <= end;
         self.durable_entries += self.entries[self.durable_entries..].partition_point(durable);
+        end
     }
 }
 

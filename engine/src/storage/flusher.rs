@@ -330,7 +330,7 @@ impl Flusher {
         match done {
             What::Write { sequence, end } => {
                 if let Some(end) = streams.filling(sequence).write_done(end) {
-                    wakers = Self::durable_to(&mut streams, sequence, end);
+                    wakers = Self::durable_to(store, &mut streams, sequence, end);
                 }
             }
             What::Footer { sequence } => streams.filling(sequence).footer_done(),
@@ -340,7 +340,7 @@ impl Flusher {
                 for (sequence, synced) in synced.collect::<Vec<_>>() {
                     match synced {
                         Synced::To(end) => {
-                            wakers.extend(Self::durable_to(&mut streams, sequence, end));
+                            wakers.extend(Self::durable_to(store, &mut streams, sequence, end));
                         }
                         Synced::Whole => whole.push(sequence),
                     }
@@ -355,10 +355,12 @@ impl Flusher {
     }
 
     /// Everything below `end` of a block survives power loss. Returns who waits for it.
-    fn durable_to(streams: &mut Streams, sequence: u64, end: u32) -> Vec<Waker> {
+    fn durable_to(store: &Store, streams: &mut Streams, sequence: u64, end: u32) -> Vec<Waker> {
         let filling = streams.filling(sequence);
         let first = !filling.partly_durable();
-        filling.durable_to(end);
+        let bound = filling.bound();
+        let end = filling.durable_to(end);
+        store.unbind(bound - filling.bound());
         let wakers = filling.image.advance_synced(end);
         let number = filling.number;
         if first {

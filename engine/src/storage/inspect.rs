@@ -184,11 +184,12 @@ impl Inspector<'_> {
         let bytes = self.read(base, size)?;
         let seed = PlaceSeed::new(self.seed, found.sequence);
         let walk = Walk::run(&bytes[..size as usize], seed, self.header.sector, |_| 0);
-        for (entry, soundness) in walk.found() {
-            report.count(entry.tombstone, entry.size.bytes());
+        for found in walk.found() {
+            report.count(found.entry.tombstone, found.entry.size.bytes());
             report.verified += u64::from(verify);
-            if *soundness != Soundness::Whole {
-                report.damage(block, base + u64::from(entry.offset), "a record is damaged");
+            if found.soundness != Soundness::Whole {
+                let offset = base + u64::from(found.entry.offset);
+                report.damage(block, offset, "a record is damaged");
             }
         }
         self.compare(block, footer.as_ref(), &walk, report);
@@ -208,7 +209,7 @@ impl Inspector<'_> {
         let Some(footer) = footer else { return };
         let found = walk.found();
         for entry in &footer.entries {
-            if found.binary_search_by_key(&entry.offset, |(record, _)| record.offset).is_err() {
+            if found.binary_search_by_key(&entry.offset, |found| found.entry.offset).is_err() {
                 report.damage(
                     block,
                     base + u64::from(entry.offset),

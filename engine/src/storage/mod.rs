@@ -3,12 +3,13 @@
 //! A write is appended to the open block of one of a device's `streams`, in RAM (`append`, `filling`, `image`); the device's `flusher` brings
 //! it to flash; the block is sealed with a footer and stays in RAM for a while as post-write cache. A read takes the record from
 //! RAM if its block is there, else with one device read (`read`). `blocks` knows what is live where, `space` which blocks are free, `victims` which
-//! to reclaim, `survey` what lies in one. `open`, `recover` and `checkpoint` bring a namespace back after a stop or a crash.
+//! to reclaim, `survey` what lies in one. `bound` is what a new record must not outlive in a crash. `open`, `recover` and `checkpoint` bring a namespace back after a stop or a crash.
 //!
 //! Storage sees digests and locations, never a key, and does not know the index: `namespace` joins the two.
 
 pub(crate) mod append;
 pub(crate) mod blocks;
+pub(crate) mod bound;
 pub(crate) mod checkpoint;
 pub(crate) mod due;
 mod filling;
@@ -144,8 +145,7 @@ impl Shared {
     pub(crate) fn largest_record(&self) -> u64 {
         let fits = |store: &Store| {
             let sector = store.sector;
-            let overhead =
-                block_header_region(sector) + FooterSize::new().bytes_with_another(sector);
+            let overhead = block_header_region(sector) + FooterSize::new().bytes_with(1, sector);
             let room = self.block_size - overhead - MARK_BYTES as u64;
             // The size class rounds up, so the largest class that fits counts.
             let class = SizeClass::for_bytes(room.min(SizeClass::MAX_BYTES));
@@ -173,7 +173,13 @@ impl Shared {
 
     /// The next version. Called under a stream's lock.
     fn next_version(&self) -> Version {
-        Version { epoch: self.epoch.load(SeqCst), sequence: self.sequence.fetch_add(1, SeqCst) + 1 }
+        self.next_versions(1)
+    }
+
+    /// The first of the next `count` versions, which follow each other. Called under a stream's lock.
+    fn next_versions(&self, count: u64) -> Version {
+        let before = self.sequence.fetch_add(count, SeqCst);
+        Version { epoch: self.epoch.load(SeqCst), sequence: before + 1 }
     }
 
     /// A version of its own, for tests of what comes between others.

@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst},
     },
     task::Waker,
 };
@@ -42,6 +42,8 @@ pub(crate) struct Store {
     pub(super) next_sequence: AtomicU64,
     /// The lowest ticket of an append to this device that may be lost with power; `u64::MAX` for none.
     pub(super) low: AtomicU64,
+    /// Places of this device that others may depend on, not durable yet. Changed under the streams' lock.
+    bound: AtomicU32,
     failure: OnceLock<Box<str>>,
     /// The namespace is being closed: no more appends. Changed under the streams' lock.
     closed: AtomicBool,
@@ -94,6 +96,7 @@ impl Store {
             sorting: Sorting::new(header.blocks - 1),
             next_sequence: AtomicU64::new(next_sequence),
             low: AtomicU64::new(u64::MAX),
+            bound: AtomicU32::new(0),
             failure: OnceLock::new(),
             closed: AtomicBool::new(false),
             flusher: Kick::default(),
@@ -297,6 +300,24 @@ impl Store {
     pub(super) fn refresh_low(&self, streams: &Streams) {
         let low = streams.fillings().filter_map(Filling::low).min().unwrap_or(u64::MAX);
         self.low.store(low, SeqCst);
+    }
+
+    /// One more place is bound: see `bound`.
+    pub(super) fn bind(&self) {
+        self.bound.fetch_add(1, SeqCst);
+    }
+
+    /// So many places are durable, and bind nobody any more.
+    pub(super) fn unbind(&self, places: usize) {
+        if places > 0 {
+            self.bound.fetch_sub(places as u32, SeqCst);
+        }
+    }
+
+    /// Whether a record that takes the place of another may have to stay behind it. What a failed device never got binds nobody: it is lost as
+    /// a whole, and whoever waits for it was told.
+    pub(crate) fn binds(&self) -> bool {
+        self.bound.load(SeqCst) > 0 && self.failure().is_none()
     }
 
     /// Why the device takes no more writes; `None` while it does.

@@ -4,11 +4,16 @@
 //! look alike. A single wrong bit in a place that was surely written is told from a write that was cut short (`format::mended_at`); anything
 //! else there counts as cut short.
 
+mod judge;
+
 use std::collections::HashSet;
 
+pub(crate) use self::judge::Verdict;
+use self::judge::{Fate, Judge};
+
 use crate::format::{
-    FooterEntry, PlaceSeed, RecordView, TEAR_BYTES, TRAILER_BYTES, Walked, block_header_region,
-    claimed_head, mended_at, mends_body, walk_at,
+    FooterEntry, PlaceSeed, RecordView, TEAR_BYTES, TRAILER_BYTES, Ties, Walked,
+    block_header_region, claimed_head, mended_at, mends_body, walk_at,
 };
 
 /// What is known of a record that a walk found.
@@ -22,10 +27,24 @@ pub(crate) enum Soundness {
     Broken,
 }
 
+/// A record that a walk found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    pub(crate) entry: FooterEntry,
+    pub(crate) soundness: Soundness,
+    ties: Ties,
+}
+
+impl Found {
+    fn end(&self) -> u32 {
+        self.entry.offset + self.entry.size.bytes() as u32
+    }
+}
+
 /// What a walk over a whole block found.
 pub(crate) struct Walk {
     /// Records by ascending offset.
-    found: Vec<(FooterEntry, Soundness)>,
+    found: Vec<Found>,
     /// Whole records among them.
     pub(crate) records: u64,
     /// Stretches without a record or a mark, up to the last one found.
@@ -92,7 +111,7 @@ impl Walk {
                 self.holes.push((start, end));
             }
         }
-        self.found.sort_by_key(|(entry, _)| entry.offset);
+        self.found.sort_by_key(|found| found.entry.offset);
         self.written = written;
     }
 
@@ -112,7 +131,8 @@ impl Walk {
                     Err(_) => Soundness::Broken,
                 };
                 self.records += u64::from(soundness == Soundness::Whole);
-                self.found.push((entry(&record, at, set_hash), soundness));
+                let entry = entry(&record, at, set_hash);
+                self.found.push(Found { entry, soundness, ties: record.ties() });
                 Some(at + record.size().bytes())
             }
             Walked::Mark(mark) => {
@@ -125,38 +145,30 @@ impl Walk {
 
     /// All records with a known header. Those with a damaged body are among them: they must read as damaged, not as absent.
     pub(crate) fn entries_with_damaged(&self) -> Vec<FooterEntry> {
-        self.found.iter().map(|(entry, _)| *entry).collect()
+        self.found.iter().map(|found| found.entry).collect()
     }
 
     /// What became of a block that was open when the node stopped, of which `block` are the bytes.
     pub(crate) fn judge(&self, block: &[u8], seed: PlaceSeed) -> Verdict {
-        let mut verdict = Verdict::default();
-        for &(entry, soundness) in &self.found {
-            let end = entry.offset + entry.size.bytes() as u32;
-            let damaged = match soundness {
-                Soundness::Whole => false,
-                Soundness::Damaged => true,
-                Soundness::Broken if u64::from(end) <= self.durable => true,
-                Soundness::Broken => match self.is_bit_off(block, seed, entry.offset) {
-                    true => true,
-                    false => {
-                        verdict.torn += 1;
-                        continue;
-                    }
-                },
+        let mut judge = Judge::new(self.durable);
+        let mut holes = self.holes.iter().copied().peekable();
+        for found in &self.found {
+            while let Some(hole) = holes.next_if(|(start, _)| *start < found.entry.offset) {
+                judge.hole(hole, self.is_damage(block, hole));
+            }
+            let fate = match found.soundness {
+                Soundness::Whole => Fate::Sound,
+                Soundness::Damaged => Fate::Damaged,
+                Soundness::Broken if u64::from(found.end()) <= self.durable => Fate::Damaged,
+                Soundness::Broken if self.is_bit_off(block, seed, found.entry.offset) => {
+                    Fate::Damaged
+                }
+                Soundness::Broken => Fate::Torn,
             };
-            if damaged {
-                verdict.damaged.push((entry.offset, end));
-            }
-            verdict.entries.push(entry);
+            judge.record(found, fate);
         }
-        for &hole in &self.holes {
-            match self.is_damage(block, hole) {
-                true => verdict.damaged.push(hole),
-                false => verdict.torn += 1,
-            }
-        }
-        verdict
+        holes.for_each(|hole| judge.hole(hole, self.is_damage(block, hole)));
+        judge.end()
     }
 
     /// Whether something that was durable is missing in a hole. A record that begins in the durable part may end behind it.
@@ -171,20 +183,9 @@ impl Walk {
     }
 
     /// All records found.
-    pub(crate) fn found(&self) -> &[(FooterEntry, Soundness)] {
+    pub(crate) fn found(&self) -> &[Found] {
         &self.found
     }
-}
-
-/// What a block that was open holds.
-#[derive(Debug, Default)]
-pub(crate) struct Verdict {
-    /// Records that count, damaged ones among them.
-    pub(crate) entries: Vec<FooterEntry>,
-    /// From where to where something is damaged.
-    pub(crate) damaged: Vec<(u32, u32)>,
-    /// Places where a write was cut short.
-    pub(crate) torn: u64,
 }
 
 fn entry(record: &RecordView<'_>, at: u64, set_hash: &impl Fn(&str) -> u64) -> FooterEntry {

@@ -23,7 +23,7 @@ impl Run {
     /// A step that nothing else runs beside.
     pub fn alone(&mut self, step: Step, rng: &mut Rng) -> Result<(), String> {
         match step {
-            Step::Key { .. } => unreachable!("runs beside others"),
+            Step::Key { .. } | Step::Group { .. } => unreachable!("runs beside others"),
             Step::Housekeep => {
                 // It waits for what it reads, and nobody would step the devices.
                 self.rig.set_stepped(false);

@@ -35,6 +35,8 @@ const ONE: Profile = Profile {
     buffered: 20,
     largest: 2400,
     hot: 0,
+    groups: (0, 0),
+    promised: true,
 };
 
 /// Cuts everywhere in the workloads of one seed after the other, or where `CAIRN_SEED` says.
@@ -193,6 +195,67 @@ fn all_streams() {
 #[test]
 fn buffered_only() {
     survive("buffered_only", Profile { buffered: 100, ..ONE });
+}
+
+/// Groups among other writes: each is there whole or not at all, whatever of its flushes was lost and whatever was built on it.
+const GROUPS: Profile = Profile { groups: (45, 8), keys: 20, buffered: 60, ..ONE };
+
+#[test]
+fn groups() {
+    survive("groups", GROUPS);
+    survive("groups", Profile { promised: false, buffered: 90, ..GROUPS });
+}
+
+/// The same with requests in any order, and far behind: groups wait on their way when others are built on them.
+#[test]
+fn groups_any_order() {
+    let profile = Profile { stepped: true, depth: 6, promised: false, ..GROUPS };
+    survive("groups_any_order", profile);
+    survive("groups_any_order", Profile { lag: 30, buffered: 90, cached: 16, ..profile });
+}
+
+/// Two devices: what a group takes the place of lies on both.
+#[test]
+fn groups_on_two_devices() {
+    let shape = Shape { devices: 2, blocks: 9, ..ONE.shape };
+    let profile = Profile { shape, stepped: true, depth: 6, promised: false, ..GROUPS };
+    survive("groups_on_two_devices", profile);
+}
+
+/// Hardly any room: what a group took the place of would be overwritten as soon as half of it were enough.
+#[test]
+fn groups_nearly_full() {
+    let shape = Shape { blocks: 8, ..ONE.shape };
+    let profile = Profile { shape, keys: 8, largest: 3000, cached: 16, ..GROUPS };
+    let profile = Profile { groups: (60, 5), promised: false, buffered: 80, ..profile };
+    survive("groups_nearly_full", profile);
+    survive("groups_nearly_full", Profile { stepped: true, depth: 5, lag: 20, ..profile });
+}
+
+/// Three streams on a full device: groups are moved, and what they are built on lies in several streams.
+#[test]
+fn groups_in_three_streams() {
+    let profile = Profile { groups: (30, 20), promised: false, stepped: true, depth: 5, ..FULL };
+    sample("groups_in_three_streams", Profile { buffered: 60, ..profile });
+}
+
+/// Ten streams.
+#[test]
+fn groups_in_all_streams() {
+    let shape = Shape { blocks: 264, ..FULL.shape };
+    let profile = Profile { shape, keys: 900, operations: 1500, largest: 7000, ..FULL };
+    let profile = Profile { groups: (30, 20), promised: false, stepped: true, depth: 6, ..profile };
+    sample("groups_in_all_streams", Profile { buffered: 60, ..profile });
+}
+
+/// Groups of a hundred kilobytes: each is flushed in many pieces.
+#[test]
+fn large_groups() {
+    let shape = Shape { block: 128 << 10, blocks: 9, ..ONE.shape };
+    let profile = Profile { shape, keys: 24, largest: 20 << 10, operations: 60, ..GROUPS };
+    let profile = Profile { groups: (60, 20), promised: false, buffered: 70, ..profile };
+    survive("large_groups", profile);
+    survive("large_groups", Profile { stepped: true, depth: 5, lag: 10, ..profile });
 }
 
 /// The harness must see what it is for: on devices that acknowledge before anything is durable, and do nothing else wrong, acknowledged

@@ -24,10 +24,24 @@ impl Content {
 
 pub type State = Option<Arc<Content>>;
 
+/// Whether a key that may be in state `may` can show `found`.
+fn fits(may: &State, found: &State, now: u64) -> bool {
+    match (may, found) {
+        (None, None) => true,
+        (Some(may), None) => may.expired(now),
+        (Some(may), Some(found)) => may == found && !may.expired(now),
+        (None, Some(_)) => false,
+    }
+}
+
 /// All keys. Key `n` belongs to set `n % SETS.len()`.
 #[derive(Clone, Debug)]
 pub struct Model {
-    histories: Vec<Vec<State>>,
+    /// States with the number of the write that made them; those of a group share it.
+    histories: Vec<Vec<(u64, State)>>,
+    writes: u64,
+    /// Groups that a crash may take away: their number, and their keys.
+    groups: Vec<(u64, Vec<usize>)>,
     /// A truncation in flight: the keys it is about.
     truncation: Option<Vec<usize>>,
 }
@@ -41,7 +55,12 @@ pub fn keys_of(keys: usize, set: Option<usize>) -> Vec<usize> {
 
 impl Model {
     pub fn new(keys: usize) -> Self {
-        Self { histories: vec![vec![None]; keys], truncation: None }
+        Self {
+            histories: vec![vec![(0, None)]; keys],
+            writes: 0,
+            groups: Vec::new(),
+            truncation: None,
+        }
     }
 
     pub fn keys(&self) -> usize {
@@ -50,13 +69,29 @@ impl Model {
 
     /// What a read must find while the node runs.
     pub fn current(&self, key: usize, now: u64) -> State {
-        let last = self.histories[key].last().expect("never empty").clone();
+        let (_, last) = self.histories[key].last().expect("never empty").clone();
         last.filter(|content| !content.expired(now))
     }
 
     /// A write of the key is on its way.
     pub fn begin(&mut self, key: usize, state: State) {
-        self.histories[key].push(state);
+        self.writes += 1;
+        self.histories[key].push((self.writes, state));
+    }
+
+    /// A group is on its way that changes these keys.
+    pub fn begin_group(&mut self, states: Vec<(usize, State)>) {
+        self.writes += 1;
+        self.groups.push((self.writes, states.iter().map(|(key, _)| *key).collect()));
+        for (key, state) in states {
+            self.histories[key].push((self.writes, state));
+        }
+    }
+
+    /// It was refused, surely not applied, and so were its keys.
+    pub fn refuse_group(&mut self, keys: &[usize]) {
+        self.groups.retain(|(_, group)| group != keys);
+        keys.iter().for_each(|&key| self.refuse(key));
     }
 
     /// It was acknowledged.
@@ -96,35 +131,56 @@ impl Model {
     /// Compares what every key holds after a crash with what it may hold. From then on the key has held this.
     pub fn check(&mut self, found: &[State], now: u64) -> Result<(), String> {
         self.check_truncation(found, now)?;
+        self.check_groups(found, now)?;
+        self.groups.clear();
         for (key, state) in found.iter().enumerate() {
-            let fits = |may: &State| match (may, state) {
-                (None, None) => true,
-                (Some(may), None) => may.expired(now),
-                (Some(may), Some(state)) => may == state && !may.expired(now),
-                (None, Some(_)) => false,
-            };
+            let fits = |(_, may): &(u64, State)| fits(may, state, now);
             if !self.histories[key].iter().any(fits) {
-                let describe = |state: &State| match state {
+                let describe = |(write, state): &(u64, State)| match state {
                     Some(c) => {
-                        format!("{:?} gen {} void {}", c.bins.get("n"), c.generation, c.void_ms)
+                        format!(
+                            "{write}: {:?} gen {} void {}",
+                            c.bins.get("n"),
+                            c.generation,
+                            c.void_ms
+                        )
                     }
-                    None => "absent".to_owned(),
+                    None => format!("{write}: absent"),
                 };
                 let may: Vec<String> = self.histories[key].iter().map(describe).collect();
                 return Err(format!(
                     "key {key} holds {}, may hold one of {may:?}",
-                    describe(state)
+                    describe(&(0, state.clone()))
                 ));
             }
             // An expired record and none are one to a user; the index may still count the former.
             self.histories[key].retain(fits);
-            if self.histories[key].contains(&None) || state.is_some() {
-                self.histories[key] = vec![state.clone()];
+            let absent = self.histories[key].iter().any(|(_, state)| state.is_none());
+            if absent || state.is_some() {
+                self.histories[key] = vec![(self.writes, state.clone())];
             } else {
                 self.histories[key].truncate(1);
             }
         }
         self.truncation = None;
+        Ok(())
+    }
+
+    /// A group is there for all of its keys or for none: each shows what the group made of it, or a later write.
+    fn check_groups(&self, found: &[State], now: u64) -> Result<(), String> {
+        for (group, keys) in &self.groups {
+            let writes = |key: usize| {
+                let may = self.histories[key].iter();
+                may.filter(move |(_, may)| fits(may, &found[key], now)).map(|(write, _)| write)
+            };
+            let there = keys.iter().find(|&&key| writes(key).min() >= Some(group));
+            let lacks = keys.iter().find(|&&key| writes(key).max().is_some_and(|w| w < group));
+            if let (Some(there), Some(lacks)) = (there, lacks) {
+                return Err(format!(
+                    "half a group: of {keys:?} key {there} has it, key {lacks} does not"
+                ));
+            }
+        }
         Ok(())
     }
 
@@ -135,7 +191,7 @@ impl Model {
         let kept = keys.iter().find(|&&key| found[key].is_some());
         let cut = keys.iter().find(|&&key| {
             let (_, before) = self.histories[key].split_last().expect("never empty");
-            found[key].is_none() && !before.iter().any(gone)
+            found[key].is_none() && !before.iter().any(|(_, state)| gone(state))
         });
         match (kept, cut) {
             (Some(kept), Some(cut)) => {
@@ -149,7 +205,7 @@ impl Model {
     pub fn set_counts(&self, set: usize, now: u64) -> (u64, u64) {
         let states = keys_of(self.keys(), Some(set)).into_iter();
         let states: Vec<&State> =
-            states.map(|key| self.histories[key].last().expect("never empty")).collect();
+            states.map(|key| &self.histories[key].last().expect("never empty").1).collect();
         let live = states.iter().filter(|s| s.as_ref().is_some_and(|c| !c.expired(now))).count();
         (live as u64, states.len() as u64)
     }

@@ -10,9 +10,11 @@ use std::{
 };
 
 use cairn_engine::{
-    Error, Namespace, NamespaceConfig, OpenError, Outcome, Record,
+    Change, Error, Namespace, NamespaceConfig, OpenError, Outcome, Receipt, Record, Step,
+    Transacted,
     device::sim::{CrashPolicy, Rng, SimDevice},
-    model::{Durability, Key, ReadPolicy, UserKey, WritePolicy},
+    format::ValueRef,
+    model::{Durability, Key, ReadPolicy, UserKey, Value, VoidTime, WritePolicy},
     time::{Clock, ManualClock},
 };
 
@@ -20,7 +22,7 @@ use crate::{
     common,
     model::{Content, Model, SETS, State},
     rig::Rig,
-    workload::{Profile, Step, Work, Workload, expected},
+    workload::{self, Part, Profile, Work, Workload, expected},
 };
 
 /// Turns without any progress before a run counts as stuck.
@@ -42,7 +44,10 @@ pub struct Run {
 }
 
 struct UnderWay {
-    key: usize,
+    /// One, or those of a group.
+    keys: Vec<usize>,
+    /// Those that the model knows are being changed.
+    changed: Vec<usize>,
     expected: Expected,
     durable: bool,
     future: Pin<Box<dyn Future<Output = Result<Answer, Error>>>>,
@@ -68,7 +73,11 @@ pub fn config(profile: &Profile) -> NamespaceConfig {
         .map(|at| cairn_engine::DeviceConfig::Raw(format!("sim{at}").into()))
         .collect();
     config.write_block_size = profile.shape.block;
+    config.max_record_size = profile.shape.block / 2;
     config.post_write_cache = profile.cached * profile.shape.block;
+    if !profile.promised {
+        config.durability = Durability::Buffer;
+    }
     config
 }
 
@@ -136,9 +145,12 @@ impl Run {
             }
             left -= 1;
             let under_way = &self.under_way;
-            let busy = |key: usize| under_way.iter().any(|other| other.key == key);
+            let busy = |key: usize| under_way.iter().any(|other| other.keys.contains(&key));
             match workload.next(self.clock.now_ms(), busy) {
-                Step::Key { key, work, policy } => self.begin(key, work, policy),
+                workload::Step::Key { key, work, policy } => self.begin(key, work, policy),
+                workload::Step::Group { parts, looks, durable } => {
+                    self.begin_group(parts, looks, durable)
+                }
                 step => {
                     self.finish(&mut workload.rng)?;
                     if !self.rig.is_off() {
@@ -185,7 +197,8 @@ impl Run {
                 Ok(Answer::Read(record.map(|record| Arc::new(content(&record)))))
             });
             return self.under_way.push(UnderWay {
-                key,
+                keys: vec![key],
+                changed: Vec::new(),
                 expected: Expected::Read(old),
                 durable,
                 future,
@@ -193,6 +206,7 @@ impl Run {
         }
         let (outcome, new) = expected(&work, &policy, &old);
         let expected = Expected::Write(outcome, new.is_some());
+        let changed = Vec::from_iter(new.is_some().then_some(key));
         if let Some(state) = new {
             self.model.begin(key, state);
         }
@@ -205,7 +219,40 @@ impl Run {
                 Work::Get => unreachable!("done above"),
             }))
         });
-        self.under_way.push(UnderWay { key, expected, durable, future });
+        self.under_way.push(UnderWay { keys: vec![key], changed, expected, durable, future });
+    }
+
+    fn begin_group(&mut self, parts: Vec<Part>, looks: bool, durable: bool) {
+        let (namespace, now) = (Arc::clone(&self.namespace), self.clock.now_ms());
+        let state = |part: &Part| {
+            let old = self.model.current(part.key, now);
+            let generation = old.as_ref().map_or(0, |old| old.generation) + 1;
+            let void_ms = part.void_ms;
+            match &part.bins {
+                Some(bins) => {
+                    let bins = bins.clone();
+                    Some((part.key, Some(Arc::new(Content { bins, generation, void_ms }))))
+                }
+                // A delete of what is not there changes nothing.
+                None => old.map(|_| (part.key, None)),
+            }
+        };
+        let states: Vec<(usize, State)> = parts.iter().filter_map(state).collect();
+        if states.is_empty() {
+            return;
+        }
+        let keys = parts.iter().map(|part| part.key).collect();
+        let changed = states.iter().map(|(key, _)| *key).collect();
+        self.model.begin_group(states);
+        let future = Box::pin(async move {
+            let receipt = transact(&namespace, &parts, looks).await?;
+            if durable {
+                receipt.durable().await?;
+            }
+            Ok(Answer::Write(Outcome::Done(())))
+        });
+        let expected = Expected::Write(Outcome::Done(()), true);
+        self.under_way.push(UnderWay { keys, changed, expected, durable, future });
     }
 
     /// One turn of something. Returns whether an operation came to its end.
@@ -226,12 +273,14 @@ impl Run {
             return Ok(false);
         };
         let done = self.under_way.swap_remove(at);
-        let key = done.key;
+        let keys = done.keys;
         match (answer, done.expected) {
             (Ok(Answer::Read(found)), Expected::Read(state)) if found == state => {}
             (Ok(Answer::Write(outcome)), Expected::Write(wanted, changes)) if outcome == wanted => {
                 if changes {
-                    self.model.acknowledge(key, done.durable);
+                    for key in done.changed {
+                        self.model.acknowledge(key, done.durable);
+                    }
                 }
             }
             (Err(error), _) if self.rig.is_off() && error.in_doubt() => {}
@@ -239,15 +288,15 @@ impl Run {
                 if self.rig.is_off() || matches!(error, Error::NoSpace { .. }) =>
             {
                 if matches!(expected, Expected::Write(_, true)) {
-                    self.model.refuse(key);
+                    self.model.refuse_group(&done.changed);
                 }
             }
-            (Err(error), _) => return Err(format!("key {key}: {error}")),
+            (Err(error), _) => return Err(format!("keys {keys:?}: {error}")),
             (Ok(Answer::Read(found)), _) => {
-                return Err(format!("key {key}: the node answers {found:?}"));
+                return Err(format!("keys {keys:?}: the node answers {found:?}"));
             }
             (Ok(Answer::Write(outcome)), Expected::Write(wanted, _)) => {
-                return Err(format!("key {key}: {outcome:?} instead of {wanted:?}"));
+                return Err(format!("keys {keys:?}: {outcome:?} instead of {wanted:?}"));
             }
             (Ok(Answer::Write(_)), Expected::Read(_)) => unreachable!("a read answers a read"),
         }
@@ -267,7 +316,7 @@ impl Run {
                     self.under_way.clear();
                     break;
                 }
-                let keys: Vec<usize> = self.under_way.iter().map(|other| other.key).collect();
+                let keys: Vec<_> = self.under_way.iter().map(|other| &other.keys).collect();
                 return Err(format!(
                     "operations on the keys {keys:?} wait for ever: {:?}",
                     self.namespace.stats()
@@ -276,6 +325,45 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// Applies a group; looks before, and again as often as something has moved.
+async fn transact(namespace: &Namespace, parts: &[Part], looks: bool) -> Result<Receipt, Error> {
+    let keys: Vec<Key> = parts.iter().map(|part| key(part.key)).collect();
+    let refs = |part: &Part| {
+        let bins = part.bins.iter().flatten();
+        bins.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
+    };
+    let owned: Vec<Vec<(String, Value)>> = parts.iter().map(refs).collect();
+    let bins: Vec<Vec<(&str, ValueRef<'_>)>> =
+        owned.iter().map(|bins| bins.iter().map(as_ref).collect()).collect();
+    loop {
+        let mut sights = Vec::new();
+        for key in keys.iter().filter(|_| looks) {
+            sights.push(namespace.look(key).await?);
+        }
+        let step = |at: usize| Step {
+            key: &keys[at],
+            seen: sights.get(at),
+            change: match &parts[at].bins {
+                Some(_) => Change::Put { bins: &bins[at], void_time: VoidTime(parts[at].void_ms) },
+                None => Change::Delete,
+            },
+        };
+        let steps: Vec<Step<'_>> = (0..parts.len()).map(step).collect();
+        if let Transacted::Applied(receipt) = namespace.transact(&steps).await? {
+            return Ok(receipt);
+        }
+    }
+}
+
+fn as_ref((name, value): &(String, Value)) -> (&str, ValueRef<'_>) {
+    let value = match value {
+        Value::Int(number) => ValueRef::Int(*number),
+        Value::Bytes(bytes) => ValueRef::Bytes(bytes),
+        other => unreachable!("{other:?} is not chosen"),
+    };
+    (name, value)
 }
 
 fn simple<T>(outcome: Outcome<T>) -> Outcome<()> {

@@ -34,6 +34,10 @@ pub struct Profile {
     /// Of a hundred operations, how many are on the hot tenth of the keys; with 0, writes go round the keys. Devices with hot keys are full
     /// from the beginning.
     pub hot: usize,
+    /// Of a hundred operations, how many are groups, and of how many keys at most.
+    pub groups: (usize, usize),
+    /// The namespace promises durability, so that every write of a group hurries.
+    pub promised: bool,
 }
 
 /// One operation on one key.
@@ -46,6 +50,16 @@ pub enum Work {
     Operate(Vec<Operation>),
 }
 
+/// What a group makes of a key.
+#[derive(Clone, Debug)]
+pub struct Part {
+    pub key: usize,
+    /// `None` for a delete.
+    pub bins: Option<BTreeMap<String, Value>>,
+    /// Milliseconds since 1970; 0 for never.
+    pub void_ms: u64,
+}
+
 /// What comes next.
 #[derive(Debug)]
 pub enum Step {
@@ -53,6 +67,14 @@ pub enum Step {
         key: usize,
         work: Work,
         policy: WritePolicy,
+    },
+    /// Several keys as one.
+    Group {
+        parts: Vec<Part>,
+        /// Whether they are looked at before.
+        looks: bool,
+        /// Whether the answer waits for durability.
+        durable: bool,
     },
     Truncate(Option<usize>),
     Housekeep,
@@ -93,10 +115,41 @@ impl Workload {
             _ => {}
         }
         self.count += 1;
+        if self.profile.groups.0 > 0 && self.rng.below(100) < self.profile.groups.0 {
+            return self.group(now, busy);
+        }
         let first = self.first();
         let mut keys = (0..self.profile.keys).map(|step| (first + step) % self.profile.keys);
-        let key = keys.find(|&key| !busy(key)).expect("fewer under way than keys");
+        // Groups may be busy with all of them.
+        let Some(key) = keys.find(|&key| !busy(key)) else { return Step::Wait(0) };
         Step::Key { key, work: self.work(), policy: self.policy(now) }
+    }
+
+    fn group(&mut self, now: u64, busy: impl Fn(usize) -> bool) -> Step {
+        let wanted = 2 + self.rng.below(self.profile.groups.1 - 1);
+        // What fits into one block, with the headers and a margin for size classes.
+        let mut room = self.profile.shape.block as usize - 4096 - 200 * wanted;
+        room -= room / 8;
+        let mut parts: Vec<Part> = Vec::new();
+        for _ in 0..4 * wanted {
+            let key = self.first() % self.profile.keys;
+            if parts.len() == wanted || busy(key) || parts.iter().any(|part| part.key == key) {
+                continue;
+            }
+            let len = self.len().min(room);
+            room -= len;
+            let value = |rest: &mut Self| {
+                let n = ("n".to_owned(), Value::Int(rest.count));
+                BTreeMap::from([n, ("b".to_owned(), bytes(len, rest.count))])
+            };
+            let deletes = self.rng.below(if self.profile.hot > 0 { 20 } else { 6 }) == 0;
+            let bins = (!deletes).then(|| value(self));
+            let expires = bins.is_some() && self.rng.below(10) == 0;
+            let void_ms = if expires { now + 1 + self.rng.below(3000) as u64 } else { 0 };
+            parts.push(Part { key, bins, void_ms });
+        }
+        let durable = self.rng.below(100) >= self.profile.buffered;
+        Step::Group { parts, looks: self.rng.coin(), durable }
     }
 
     /// Which key comes next, if nobody is busy with it.

@@ -8,3 +8,4 @@ mod common;
 mod faults;
 mod fences;
 mod flips;
+mod groups;

@@ -19,6 +19,8 @@ struct Device {
     asked: Vec<Option<Step>>,
     /// For each sector: never asked, asked, done, durable.
     sectors: Vec<u8>,
+    /// Where groups lie.
+    groups: Vec<Range<u32>>,
 }
 
 const ASKED: u8 = 1;
@@ -74,7 +76,15 @@ impl Device {
             let front = &self.sectors[..(end / self.sector) as usize];
             assert!(front.iter().all(|&state| state == DURABLE), "{end} bytes are not durable");
             assert!(end >= filling.image.synced(), "durability goes back");
-            filling.durable_to(end);
+            let end = filling.durable_to(end);
+            let half = self.groups.iter().find(|group| group.start < end && end < group.end);
+            assert!(half.is_none(), "half of {half:?} counts as durable");
+            let low = filling.low();
+            let whole = |ticket: u64| filling.tickets.iter().position(|&given| given == ticket);
+            let place = low.and_then(whole).map(|at| filling.entries[at].offset);
+            let inside =
+                |group: &&Range<u32>| place.is_some_and(|at| group.start < at && at < group.end);
+            assert!(!self.groups.iter().any(|group| inside(&group)), "half a group is given up");
             drop(filling.image.advance_synced(end));
         }
     }
@@ -104,7 +114,7 @@ fn append(filling: &mut Filling, rng: &mut Rng, sequence: u64) -> bool {
     let len = if rng.below(5) == 0 { 9000 } else { 900 };
     builder.body().resize(100 + rng.below(len), 7);
     let size = builder.seal_body(VoidTime(0));
-    if !filling.fits(size) {
+    if !filling.fits(size.bytes(), 1) {
         return false;
     }
     let record = Appending {
@@ -133,13 +143,21 @@ fn every_order_keeps_the_promise() {
         let sector = [512, 4096][rng.below(2)];
         let mut filling = filling(sector);
         let sectors = vec![0; (SIZE / sector) as usize];
-        let mut device = Device { sector, asked: Vec::new(), sectors };
+        let mut device = Device { sector, asked: Vec::new(), sectors, groups: Vec::new() };
         let mut sequence = 0;
         loop {
             match rng.below(7) {
                 0 | 1 => {
-                    sequence += 1;
-                    if !append(&mut filling, &mut rng, sequence) {
+                    let (start, records) = (filling.cursor, [1, 1, 2, 5][rng.below(4)]);
+                    let all = (0..records).all(|_| {
+                        sequence += 1;
+                        append(&mut filling, &mut rng, sequence)
+                    });
+                    if records > 1 && filling.cursor > start {
+                        filling.bind(start..filling.cursor);
+                        device.groups.push(start..filling.cursor);
+                    }
+                    if !all {
                         break;
                     }
                     filling.image.want(if rng.coin() { filling.cursor } else { 0 });
@@ -179,4 +197,32 @@ fn every_order_keeps_the_promise() {
         assert!(used.iter().all(|&state| state == DURABLE), "seed {seed}");
         assert_eq!(Arc::strong_count(&filling.image), 1);
     }
+}
+
+/// A block that must wait for a group in the one before is not written, and hands its waiting on: a crash could leave what it holds, or the block after it,
+/// without the group that they depend on.
+#[test]
+fn a_held_block_waits_and_holds_the_next() {
+    let mut rng = Rng::new(1);
+    let [mut first, mut second, mut third] = [filling(512), filling(512), filling(512)];
+    for block in [&mut first, &mut second, &mut third] {
+        assert!(append(block, &mut rng, 1));
+        block.want_all();
+    }
+    assert!(first.holds_next().is_none());
+    let end = first.end();
+    first.bind(1024..end);
+    second.hold(first.holds_next());
+    third.hold(second.holds_next());
+    assert!(second.next_step(LIMITS, Vec::new, 0).is_none());
+    assert!(third.next_step(LIMITS, Vec::new, 0).is_none());
+    assert_eq!((first.bound_at(1024), first.bound_at(end), first.bound()), (Some(end), None, 1));
+    // Half of it is nothing.
+    assert_eq!(first.durable_to(end - 16), 1024);
+    drop(first.image.advance_synced(1024));
+    assert!(second.next_step(LIMITS, Vec::new, 0).is_none());
+    assert_eq!((first.durable_to(end), first.bound()), (end, 0));
+    drop(first.image.advance_synced(end));
+    assert!(second.next_step(LIMITS, Vec::new, 0).is_some() && second.holds_next().is_none());
+    assert!(third.next_step(LIMITS, Vec::new, 0).is_some());
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     device::{AlignedBuf, Region, reactor},
-    format::{Footer, FooterEntry, PlaceSeed, Walked, walk_at},
+    format::{Footer, FooterEntry, LinkState, PlaceSeed, Walked, walk_at},
     storage::{blocks::BlockState, store::Store, walk::Walk},
 };
 
@@ -49,6 +49,7 @@ impl Recovery<'_> {
         let verdict = walk.judge(bytes, seed);
         self.tally.torn.fetch_add(verdict.torn, SeqCst);
         verdict.damaged.iter().for_each(|place| self.damage(block, &hole(place)));
+        self.shared.go_on_behind(verdict.dropped);
         self.take_records(block, head, head.sequence, &verdict.entries);
         self.seal(store, block, head.sequence, verdict.entries);
     }
@@ -71,7 +72,16 @@ impl Recovery<'_> {
             if walk.records > 0 {
                 self.damage(block, "the header is damaged; its records were found one by one");
                 walk.holes.iter().for_each(|place| self.damage(block, &hole(place)));
-                self.take_records(block, &Head::default(), sequence, &walk.entries_with_damaged());
+                // If it was open its end may be torn, and half of a group must not count.
+                let entries = match head.link {
+                    Some((_, LinkState::Sealed)) => walk.entries_with_damaged(),
+                    _ => {
+                        let verdict = walk.judge(bytes, seed);
+                        self.shared.go_on_behind(verdict.dropped);
+                        verdict.entries
+                    }
+                };
+                self.take_records(block, &Head::default(), sequence, &entries);
                 return;
             }
         }

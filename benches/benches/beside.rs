@@ -7,7 +7,7 @@
 //! One thread reads, another overwrites with durability `buffer`, both at fixed rates (open loop): latency counts from the instant at which an operation
 //! should have begun, so a slow answer is not hidden by those that wait behind it. Caches are off for the reads. A full device is measured
 //! alone and beside the writes, with the defragmenter at work; then one of twice the size, with the same records, on which free blocks are plenty and
-//! nothing is moved. Between the measurements everything is flushed. The defragmenter's share is the last ratio.
+//! nothing is moved. Between the loads and the measurements everything is flushed. The defragmenter's own share is the second ratio.
 
 use std::{
     future::Future,

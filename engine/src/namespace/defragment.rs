@@ -199,7 +199,9 @@ impl Defragmenter {
     /// Begins to read the next victims, if free blocks are wanted.
     fn take_victims(&mut self, namespace: &Namespace, store: &Store) {
         let ahead = if store.is_pressed() { AHEAD_PRESSED } else { 1 };
-        while self.ahead.len() < ahead && (store.is_short() || self.moves_horizon(namespace)) {
+        while self.ahead.len() < ahead
+            && (store.wants_blocks(&namespace.shared) || self.moves_horizon(namespace))
+        {
             let Some(block) = self.next_victim(namespace, store) else { return };
             let state = namespace.shared.blocks.get(block);
             let sequence = state.sequence();
@@ -221,17 +223,18 @@ impl Defragmenter {
     }
 
     fn next_victim(&mut self, namespace: &Namespace, store: &Store) -> Option<u32> {
-        if store.is_exhausted() && store.is_short() {
+        let wants_blocks = store.wants_blocks(&namespace.shared);
+        if store.is_exhausted() && wants_blocks {
             return None;
         }
-        let wants_oldest = !store.is_short() || self.victims % OLDEST_OF == OLDEST_OF - 1;
+        let wants_oldest = !wants_blocks || self.victims % OLDEST_OF == OLDEST_OF - 1;
         if wants_oldest && namespace.counters.tombstones.get() > 0 {
             let oldest = victims::oldest(&namespace.shared, store);
             if let Some(block) = oldest.filter(|&block| !self.has(block)) {
                 return Some(block);
             }
         }
-        if !store.is_short() {
+        if !wants_blocks {
             return None;
         }
         // What was chosen a while ago may have begun another life.

@@ -275,8 +275,14 @@ impl Store {
                 && (may_open || !(at_work && open.withheld_from(claim)))
         };
         if !streams.open[stream.index()].as_ref().is_some_and(fits) {
-            let any = streams.open.iter().position(|open| open.as_ref().is_some_and(fits));
-            match any.filter(|_| claim == Claim::Reclaim && self.space.is_at_last_block()) {
+            let at_last = claim == Claim::Reclaim && self.space.is_at_last_block();
+            if at_last && self.hurry_what_comes_free(shared, &streams) {
+                // Old records among young ones would be moved again and again: rather wait a little.
+                return Append::Wait(turn);
+            }
+            // Those of the longest-lived records come last.
+            let any = streams.open.iter().rposition(|open| open.as_ref().is_some_and(fits));
+            match any.filter(|_| at_last) {
                 // The last block is for what fits nowhere else: then it holds nothing but what still lies in its old place too, and a
                 // crash leaves it empty.
                 Some(other) => stream = StreamId(other as u8),
@@ -342,16 +348,9 @@ impl Store {
             // A block has become free meanwhile.
             return Append::Wait(turn);
         }
-        // Blocks that are empty already become free once what emptied them is durable: worth waiting for, and worth a hurry. What a failed
-        // device has not made durable, it never will.
-        let any_failed = shared.stores.iter().any(|store| store.failure().is_some());
-        let comes_free = |block: u32| !(any_failed && shared.blocks.get(block).is_crossed());
-        // So does a block on its way to the device in which nothing is live.
-        let dies_closing = streams.closing.iter().any(|f| shared.blocks.get(f.block).in_use() == 0);
-        if dies_closing || self.space.will_grow(comes_free) {
-            shared.stores.iter().for_each(Store::hurry);
-        } else if self.is_fruitless()
-            || (streams.closing.is_empty() && (self.is_exhausted() || claim == Claim::Reclaim))
+        if !self.hurry_what_comes_free(shared, streams)
+            && (self.is_fruitless()
+                || (streams.closing.is_empty() && (self.is_exhausted() || claim == Claim::Reclaim)))
         {
             return Append::Full;
         }
@@ -359,6 +358,21 @@ impl Store {
             self.defragmenter.kick();
         }
         Append::Wait(turn)
+    }
+
+    /// Whether a block becomes free without anybody's doing, which is made to happen soon.
+    fn hurry_what_comes_free(&self, shared: &Shared, streams: &Streams) -> bool {
+        // Blocks that are empty already become free once what emptied them is durable: worth waiting for, and worth a hurry. What a failed
+        // device has not made durable, it never will.
+        let any_failed = shared.stores.iter().any(|store| store.failure().is_some());
+        let comes_free = |block: u32| !(any_failed && shared.blocks.get(block).is_crossed());
+        // So does a block on its way to the device in which nothing is live.
+        let dies_closing = streams.closing.iter().any(|f| shared.blocks.get(f.block).in_use() == 0);
+        let comes = dies_closing || self.space.will_grow(comes_free);
+        if comes {
+            shared.stores.iter().for_each(Store::hurry);
+        }
+        comes
     }
 
     /// Closes the stream's open block and opens a free one; false when no image is free.

@@ -107,6 +107,13 @@ impl Space {
         self.free() < self.marks.start
     }
 
+    /// The same, of the blocks that are free and those that will be without anybody's doing.
+    pub(super) fn stays_short(&self) -> bool {
+        let lists = self.lists.lock();
+        let coming = lists.emptied.len() as u32 + lists.freeing;
+        lists.free.len() as u32 + coming < self.marks.start
+    }
+
     /// Whether writers are about to wait, or do.
     pub(super) fn is_pressed(&self) -> bool {
         self.free() <= self.marks.privileged

@@ -171,9 +171,16 @@ impl Store {
         u64::from(self.block_count - 1) * (shared.block_size - block_header_region(self.sector))
     }
 
-    /// Whether the defragmenter should win free blocks.
-    pub(crate) fn is_short(&self) -> bool {
+    /// Whether free blocks are few.
+    pub(super) fn is_short(&self) -> bool {
         self.space.is_short()
+    }
+
+    /// Whether the defragmenter should win free blocks: each that it wins before it is needed would have had less to move later. Beside a device that
+    /// has failed no block is counted on that is not free yet.
+    pub(crate) fn wants_blocks(&self, shared: &Shared) -> bool {
+        let any_failed = || shared.stores.iter().any(|store| store.failure().is_some());
+        self.space.is_short() && (self.space.stays_short() || any_failed())
     }
 
     /// Whether writers are about to wait for free blocks, or do.

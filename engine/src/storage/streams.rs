@@ -2,8 +2,8 @@
 //!
 //! A block whose records die together is reclaimed for nothing, one in which some live on costs their move. Nobody knows when a record will
 //! die, but what it has just taken the place of tells (SepBIT, FAST '22): a version that was overwritten soon will be followed by one that is
-//! overwritten soon. What survives in a reclaimed block is sorted by its age. Records that expire share blocks with others of a like
-//! remaining life.
+//! overwritten soon. So a write is sorted by the age of what it kills, and what survives in a reclaimed block by its own age: both say about how long
+//! the record may live, so both share the streams of ages. Records that expire share blocks with others of a like remaining life.
 //!
 //! Time is counted in versions given. Small devices have fewer streams, since every stream holds a block open.
 
@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use crate::model::{NEVER, VoidTime};
 
 /// Streams of a device, at most.
-pub(crate) const STREAMS: usize = 10;
+pub(crate) const STREAMS: usize = 11;
 
 /// A device's stream of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +26,13 @@ pub(crate) struct StreamId(pub(crate) u8);
 impl StreamId {
     /// Writes that took the place of a version that did not live long.
     pub(crate) const SHORT_LIVED: Self = Self(0);
-    /// Other writes: new records, and those that are rarely overwritten.
-    pub(crate) const LONG_LIVED: Self = Self(1);
+    /// New records, of which nothing is known.
+    pub(crate) const NEW: Self = Self(1);
     /// The first of [`EXPIRING`] streams for records that expire, by their remaining life.
     const FIRST_EXPIRING: u8 = 2;
     /// What survived in a block of short-lived records.
     pub(crate) const SURVIVED_SHORT: Self = Self(6);
-    /// The first of [`AGES`] streams of other survivors, the youngest.
+    /// The first of [`AGES`] streams of other survivors and of writes over versions of like ages, the youngest.
     const FIRST_AGE: u8 = 7;
 
     pub(crate) fn index(self) -> usize {
@@ -42,8 +42,10 @@ impl StreamId {
 
 /// Streams for records that expire.
 const EXPIRING: u8 = 4;
-/// Streams of survivors by age.
-const AGES: u8 = 3;
+/// Streams by age.
+const AGES: u8 = 4;
+/// Each of them reaches to so many times the age of the one before; the first, to so many lifespans of short-lived records.
+const AGES_APART: u64 = 4;
 
 const _: () = {
     assert!(StreamId::FIRST_EXPIRING + EXPIRING == StreamId::SURVIVED_SHORT.0);
@@ -79,10 +81,13 @@ impl Sorting {
         now_ms: u64,
         killed_age: Option<u64>,
     ) -> StreamId {
+        let lifespan = self.lifespan.load(Relaxed);
         let stream = match killed_age {
             _ if void_time != NEVER => by_remaining_life(void_time, now_ms),
-            Some(age) if age < self.lifespan.load(Relaxed) => StreamId::SHORT_LIVED,
-            _ => StreamId::LONG_LIVED,
+            Some(age) if age < lifespan => StreamId::SHORT_LIVED,
+            // Where streams are few, what is written stays apart from what survived.
+            Some(age) if self.streams() == STREAMS as u32 => by_age(age, lifespan),
+            _ => StreamId::NEW,
         };
         self.fold(stream)
     }
@@ -95,14 +100,12 @@ impl Sorting {
         now_ms: u64,
         age: u64,
     ) -> StreamId {
-        let lifespan = self.lifespan.load(Relaxed);
         let stream = if void_time != NEVER {
             by_remaining_life(void_time, now_ms)
         } else if from == StreamId::SHORT_LIVED {
             StreamId::SURVIVED_SHORT
         } else {
-            let older = [4, 16].map(|times| u8::from(age >= lifespan.saturating_mul(times)));
-            StreamId(StreamId::FIRST_AGE + older[0] + older[1])
+            by_age(age, self.lifespan.load(Relaxed))
         };
         self.fold(stream)
     }
@@ -142,6 +145,13 @@ impl Sorting {
     }
 }
 
+/// Up to 4, 16 and 64 lifespans, and older.
+fn by_age(age: u64, lifespan: u64) -> StreamId {
+    let limit = |class: u32| lifespan.saturating_mul(AGES_APART.pow(class));
+    let class = (1..u32::from(AGES)).filter(|&class| age >= limit(class)).count();
+    StreamId(StreamId::FIRST_AGE + class as u8)
+}
+
 /// Up to a minute, an hour, a day, and longer.
 fn by_remaining_life(void_time: VoidTime, now_ms: u64) -> StreamId {
     const MINUTE: u64 = 60_000;
@@ -162,12 +172,12 @@ mod tests {
         assert_eq!(write(Some(50)), StreamId::SHORT_LIVED, "nothing is known yet");
         (0..LIFESPANS).for_each(|_| sorting.reclaimed(StreamId::SHORT_LIVED, 1000));
         assert_eq!(write(Some(999)), StreamId::SHORT_LIVED);
-        assert_eq!(write(Some(1000)), StreamId::LONG_LIVED);
-        assert_eq!(write(None), StreamId::LONG_LIVED);
+        assert_eq!(write(None), StreamId::NEW);
         let survivor = |from, age| sorting.of_survivor(from, NEVER, 0, age);
         assert_eq!(survivor(StreamId::SHORT_LIVED, 9999), StreamId::SURVIVED_SHORT);
-        let ages = [3999, 4000, 15_999, 16_000].map(|age| survivor(StreamId::LONG_LIVED, age).0);
-        assert_eq!(ages, [7, 8, 8, 9]);
+        let ages = [1000, 3999, 4000, 15_999, 16_000, 63_999, 64_000];
+        assert_eq!(ages.map(|age| survivor(StreamId::NEW, age).0), [7, 7, 8, 8, 9, 9, 10]);
+        assert_eq!(ages.map(|age| write(Some(age)).0), [7, 7, 8, 8, 9, 9, 10]);
     }
 
     /// A record that expires in a minute must not keep the block of one that expires in a year, nor the other way round.
@@ -188,6 +198,10 @@ mod tests {
             used.sort_unstable();
             used.dedup();
             assert_eq!(used.len(), streams);
+            (0..LIFESPANS).for_each(|_| sorting.reclaimed(StreamId::SHORT_LIVED, 1000));
+            let write = sorting.of_write(NEVER, 0, Some(5000));
+            let survivor = sorting.of_survivor(StreamId::NEW, NEVER, 0, 5000);
+            assert_eq!(write == survivor, streams != 3, "few streams: survivors have their own");
         }
     }
 }

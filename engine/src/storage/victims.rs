@@ -1,8 +1,9 @@
 //! Which block to reclaim next.
 //!
-//! Benefit over cost, as in the log-structured file system (Rosenblum and Ousterhout, 1991): what is dead in a block is won, what lives must be
-//! read and written again, and what has been still for long will stay so. Blocks are looked at all together and the best few are taken, so that
-//! looking costs little for each.
+//! Benefit over cost, nearly as in the log-structured file system (Rosenblum and Ousterhout, 1991): what is dead in a block is won, what lives must be
+//! written again, and what has been still for long will stay so. Unlike there, reading the block is not part of the cost: a block in which hardly
+//! anything lives is always worth more than one that is only old. Blocks are looked at all together and the best few are taken, so that looking costs little
+//! for each.
 
 use super::{
     Shared,
@@ -52,6 +53,5 @@ pub(crate) fn oldest(shared: &Shared, store: &Store) -> Option<u32> {
 fn score(block: &Block, now: u64) -> f64 {
     let (dead, live) = (f64::from(block.dead_bytes()), f64::from(block.in_use()));
     let age = now.saturating_sub(block.birth_sequence()).max(1) as f64;
-    // Reading all and writing what lives again, for what is dead.
-    dead * age / (dead + 2.0 * live)
+    dead * age / live.max(1.0)
 }

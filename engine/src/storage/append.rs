@@ -276,9 +276,9 @@ impl Store {
         };
         if !streams.open[stream.index()].as_ref().is_some_and(fits) {
             let at_last = claim == Claim::Reclaim && self.space.is_at_last_block();
-            if at_last && self.hurry_what_comes_free(shared, &streams) {
+            if at_last && self.hurry_what_comes_free(shared, streams) {
                 // Old records among young ones would be moved again and again: rather wait a little.
-                return Append::Wait(turn);
+                return Err(Append::Wait(turn));
             }
             // Those of the longest-lived records come last.
             let any = streams.open.iter().rposition(|open| open.as_ref().is_some_and(fits));
@@ -329,15 +329,14 @@ impl Store {
     }
 
     /// The stream that a record goes to. Writers that wait for durability share a flush only if they share a block: as long as there is more
-    /// free space than the defragmenter asks for, that is worth more than to keep apart what dies soon.
-    /// What comes `after` something follows it.
+    /// free space than the defragmenter asks for, that is worth more than to keep apart what dies soon. What comes `after` something follows it.
     fn stream_of(&self, stream: StreamId, durable: bool, after: &[Bound]) -> StreamId {
         if let Some(after) = after.first() {
             return after.stream;
         }
-        let apart = stream == StreamId::SHORT_LIVED && self.sorting.streams() > 3;
+        let apart = !stream.expires() && self.sorting.streams() > 3;
         if durable && apart && self.space.is_ample() {
-            return StreamId::LONG_LIVED;
+            return StreamId::NEW;
         }
         stream
     }

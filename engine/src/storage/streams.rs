@@ -38,6 +38,11 @@ impl StreamId {
     pub(crate) fn index(self) -> usize {
         usize::from(self.0)
     }
+
+    /// Whether it is one for records that expire.
+    pub(crate) fn expires(self) -> bool {
+        (Self::FIRST_EXPIRING..Self::FIRST_EXPIRING + EXPIRING).contains(&self.0)
+    }
 }
 
 /// Streams for records that expire.

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use bytes::BytesMut;
 
 /// What is read at once.
-const READ: usize = 16 << 10;
+pub const READ: usize = 16 << 10;
 /// The largest piece that a growing argument is read in.
 const PIECE: usize = 1 << 20;
 /// The largest output buffer that is kept for others.

@@ -16,6 +16,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use smallvec::SmallVec;
 
 use super::{
+    counters,
     door::Door,
     fail::{Fail, NO_DATABASE},
     item::{Content, Item, STRING},
@@ -23,6 +24,11 @@ use super::{
 
 /// Looks of one command under way at once: each may hold a record.
 const LOOKS: usize = 64;
+/// Bytes of values that one command, or one transaction, may read.
+const HELD_MAX: usize = 64 << 20;
+const TOO_MUCH: Fail = Fail::text(
+    "ERR the values this command reads are more than 64 MiB together; ask for fewer keys",
+);
 /// Entries that are searched one by one; more get a table.
 const FEW: usize = 16;
 
@@ -85,6 +91,8 @@ pub struct View<'a> {
     table: HashMap<Place, u32>,
     /// What the running command of several staged over, to be put back if it fails.
     undo: Option<Vec<(usize, Option<Staged>)>>,
+    /// Bytes of the values seen.
+    held: usize,
 }
 
 impl PartialEq for Place {
@@ -106,7 +114,7 @@ impl<'a> View<'a> {
     /// An empty view of database `db`.
     pub fn new(door: &'a Door, db: u8) -> Self {
         let (entries, table) = (SmallVec::new(), HashMap::new());
-        Self { door, db, now_ms: door.now_ms(), entries, table, undo: None }
+        Self { door, db, now_ms: door.now_ms(), entries, table, undo: None, held: 0 }
     }
 
     /// The node's side.
@@ -281,14 +289,14 @@ impl<'a> View<'a> {
     pub fn clear(&mut self) {
         self.entries.clear();
         self.table.clear();
+        self.held = 0;
         self.now_ms = self.door.now_ms();
     }
 
     /// Looks at a key.
     pub async fn look(&mut self, place: Place) -> Result<(), Fail> {
         let sight = self.door.namespace().look(&place.key).await?;
-        self.saw(place, sight);
-        Ok(())
+        self.saw(place, sight)
     }
 
     /// Looks at several keys at once.
@@ -304,15 +312,19 @@ impl<'a> View<'a> {
             let sight = namespace.look(&place.key).await?;
             Ok::<_, Fail>((place, sight))
         });
-        let seen: Vec<_> = stream::iter(looks).buffered(LOOKS).try_collect().await?;
-        for (place, sight) in seen {
-            self.saw(place, sight);
+        let mut seen = std::pin::pin!(stream::iter(looks).buffered(LOOKS));
+        while let Some((place, sight)) = seen.try_next().await? {
+            self.saw(place, sight)?;
         }
         Ok(())
     }
 
-    /// Takes a look that was made elsewhere.
-    pub fn saw(&mut self, place: Place, sight: Sight) {
+    /// Takes a look that was made elsewhere. Refused when what was seen is more than a command may hold.
+    pub fn saw(&mut self, place: Place, sight: Sight) -> Result<(), Fail> {
+        self.held += sight.record().map_or(0, |record| Item::of(record).size());
+        if self.held > HELD_MAX {
+            return Err(TOO_MUCH);
+        }
         let same = |entry: &Entry| entry.place == place;
         let at = match self.table.is_empty() {
             true => self.entries.iter().position(same),
@@ -324,11 +336,21 @@ impl<'a> View<'a> {
                 self.add(Entry { place, sight: Some(sight), staged: None });
             }
         }
+        Ok(())
     }
 
     /// What was seen, taken out.
-    pub fn into_sights(self) -> SmallVec<[Sight; 1]> {
-        self.entries.into_iter().filter_map(|entry| entry.sight).collect()
+    pub fn into_sights(self) -> impl Iterator<Item = Sight> {
+        self.entries.into_iter().filter_map(|entry| entry.sight)
+    }
+
+    /// Counts what was seen as found or missed.
+    pub fn count(&self) {
+        for sight in self.entries.iter().filter_map(|entry| entry.sight.as_ref()) {
+            let counters = &self.door.counters;
+            let counter = if sight.exists() { &counters.hits } else { &counters.misses };
+            counters::add(counter, 1);
+        }
     }
 
     /// Every key that was looked at, and what was seen.

@@ -270,7 +270,7 @@ impl Command {
         };
         self.subcommands.iter().find(named).ok_or_else(|| {
             let mut text = b"ERR unknown subcommand '".to_vec();
-            text.extend_from_slice(&request.arg(1)[..request.arg(1).len().min(128)]);
+            text.extend_from_slice(Fail::shown(request.arg(1), 128));
             text.extend_from_slice(b"'. Try ");
             text.extend_from_slice(self.name.to_ascii_uppercase().as_bytes());
             text.extend_from_slice(b" HELP.");

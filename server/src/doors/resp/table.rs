@@ -80,9 +80,8 @@ pub fn find(request: &Request) -> Result<Entry, Fail> {
 /// Clients decide by these words whether a command exists.
 fn unknown(request: &Request) -> Fail {
     const SHOWN: usize = 128;
-    let cut = |bytes: &[u8], most: usize| bytes[..bytes.len().min(most)].to_vec();
     let mut text = b"ERR unknown command '".to_vec();
-    text.extend(cut(request.arg(0), SHOWN));
+    text.extend_from_slice(Fail::shown(request.arg(0), SHOWN));
     text.extend_from_slice(b"', with args beginning with: ");
     let begin = text.len();
     for arg in request.args(1) {
@@ -91,7 +90,7 @@ fn unknown(request: &Request) -> Fail {
             break;
         }
         text.push(b'\'');
-        text.extend(cut(arg, SHOWN - shown));
+        text.extend_from_slice(Fail::shown(arg, SHOWN - shown));
         text.extend_from_slice(b"' ");
     }
     Fail::new(text)

@@ -36,6 +36,8 @@ pub const SUBCOMMANDS: &[Command] = &[
     new("client|no-touch", 3, FLAGS, on_or_off)
         .about("7.2.0", "Nothing: reads are not remembered here"),
     new("client|reply", 3, FLAGS, reply_mode).about("3.2.0", "Says whether answers are wanted"),
+    new("client|help", 2, FLAGS, super::commands::help)
+        .about("5.0.0", "Tells of these subcommands"),
 ];
 
 const fn new(name: &'static str, arity: isize, flags: Flags, handler: OnSession) -> Command {
@@ -262,6 +264,7 @@ impl Which {
 
     fn is(&self, client: &Client) -> bool {
         !self.nobody
+            && client.ending().is_none()
             && self.id.is_none_or(|id| id == client.id)
             && self.peer.is_none_or(|peer| peer == client.peer)
             && self.local.is_none_or(|local| local == client.local)

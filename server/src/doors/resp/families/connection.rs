@@ -136,7 +136,7 @@ fn hello(session: &mut Session, door: &Door, request: &Request, reply: &mut Repl
             at += 2;
         } else {
             let mut text = b"ERR Syntax error in HELLO option '".to_vec();
-            text.extend_from_slice(request.arg(at));
+            text.extend_from_slice(Fail::shown(request.arg(at), usize::MAX));
             text.push(b'\'');
             return Err(Fail::new(text));
         }

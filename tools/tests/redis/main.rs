@@ -5,6 +5,7 @@
 //! is how many differences are collected before a run ends.
 
 mod chance;
+mod client;
 mod command;
 mod compare;
 mod coverage;

@@ -78,6 +78,10 @@ impl Server {
         }
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn link(&self) -> Link {
         Link::open(self.port).expect("a running server takes connections")
     }

@@ -27,6 +27,16 @@ pub enum Error {
         /// Bytes allowed.
         limit: u64,
     },
+    /// The records of a transaction would not fit into one write block together.
+    #[error(
+        "the transaction's records would take {size} bytes together; one write block takes {limit}"
+    )]
+    TransactionTooBig {
+        /// Bytes that the records would take on their device.
+        size: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
     /// An operation does not fit the kind of value its bin has.
     #[error("bin {bin:?} holds a value of type {found}; {operation} needs {wanted}")]
     BinType {

@@ -30,8 +30,9 @@ pub mod time;
 
 pub use error::{Error, OpenError};
 pub use namespace::{
-    DeviceConfig, DeviceStats, Metadata, Namespace, NamespaceConfig, OpenOptions, Operated,
-    Operation, Outcome, Progress, Record, ScanPage, SetStats, StartKind, StartReport, Stats,
+    Change, DeviceConfig, DeviceStats, Metadata, Namespace, NamespaceConfig, OpenOptions, Operated,
+    Operation, Outcome, Progress, Receipt, Record, ScanPage, ScanStep, SetStats, Sight, StartKind,
+    StartReport, Stats, Step, Transacted,
 };
 pub use storage::{
     inspect::{Inspection, inspect},

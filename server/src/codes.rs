@@ -122,7 +122,7 @@ impl Problem {
 fn engine_code(error: &Error) -> Code {
     match error {
         Error::InvalidKey(_) | Error::InvalidValue(_) | Error::InvalidRequest(_) => Code::Invalid,
-        Error::RecordTooBig { .. } => Code::RecordTooBig,
+        Error::RecordTooBig { .. } | Error::TransactionTooBig { .. } => Code::RecordTooBig,
         Error::BinType { .. } => Code::BinType,
         Error::NoSpace { .. } => Code::NoSpace,
         Error::Corruption { .. } => Code::Corruption,

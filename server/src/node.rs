@@ -64,7 +64,7 @@ impl Node {
             set => set,
         };
         // Ports first: that they are taken should not be told after a long cold start.
-        let sockets = Sockets::bind(&config.node, workers)?;
+        let sockets = Sockets::bind(&config, workers)?;
         let addresses = sockets.addresses.clone();
         let io = IoEngine::choose(config.node.io_engine).map_err(StartError::Io)?;
         let namespaces = open(&config.namespaces, &io, &options)?;

@@ -100,9 +100,9 @@ impl FooterSize {
         Self::padded(self.bytes, sector)
     }
 
-    /// Bytes of the footer with one more entry, whatever it may be, in whole sectors: at least as many as it will take.
-    pub fn bytes_with_another(&self, sector: u32) -> u64 {
-        Self::padded(self.bytes + ENTRY_MAX, sector)
+    /// Bytes of the footer with `more` entries more, whatever they may be, in whole sectors: at least as many as it will take.
+    pub fn bytes_with(&self, more: usize, sector: u32) -> u64 {
+        Self::padded(self.bytes + more * ENTRY_MAX, sector)
     }
 
     fn padded(entries: usize, sector: u32) -> u64 {

@@ -118,6 +118,11 @@ impl RecordBuilder {
         self.bytes.is_empty()
     }
 
+    /// Bytes of memory it holds.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Completes everything that does not depend on the place, pads to the size class and returns it. The body is complete.
     pub fn seal_body(&mut self, void_time: VoidTime) -> SizeClass {
         let body_len = self.bytes.len() - self.head;

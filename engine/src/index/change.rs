@@ -35,6 +35,8 @@ pub(super) enum Spot<'a> {
 pub struct Locked<'a> {
     pub(super) partition: &'a Partition,
     pub(super) shared: &'a Shared,
+    /// The sequence is odd, and stays so until the lock is let go: several changes, here and elsewhere, are one to readers. Let go before the lock.
+    pub(super) joined: Option<Joined<'a>>,
     pub(super) rare: MutexGuard<'a, Option<Box<Rare>>>,
 }
 
@@ -73,6 +75,19 @@ impl Drop for Changing<'_> {
     }
 }
 
+/// A row of changes that readers see as one. See [`Locked::join`].
+pub(super) struct Joined<'a>(Option<Changing<'a>>);
+
+impl Drop for Joined<'_> {
+    fn drop(&mut self) {
+        match self.0.take() {
+            Some(changing) if !std::thread::panicking() => changing.end(),
+            // Half of the row was made: see `Changing`.
+            changing => drop(changing),
+        }
+    }
+}
+
 impl<'a> Locked<'a> {
     /// Calls `f` with the entry of `tag`, and does what it returns.
     pub fn update<R>(&mut self, tag: u64, f: impl FnOnce(Option<Entry>) -> (Change, R)) -> R {
@@ -91,7 +106,15 @@ impl<'a> Locked<'a> {
         result
     }
 
+    /// All changes from here on until the lock is let go are one to readers: until then they wait.
+    pub fn join(&mut self) {
+        self.joined = Some(Joined(Some(Changing::begin(&self.partition.sequence))));
+    }
+
     pub(super) fn change<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
+        if self.joined.is_some() {
+            return f(self);
+        }
         let changing = Changing::begin(&self.partition.sequence);
         let result = f(self);
         changing.end();

@@ -7,6 +7,7 @@
 //! * `arena`: the descriptions of segments.
 //! * `directory`: from the top bits of a tag to its segment; segments split in two when they are full.
 //! * `partition`: the segments of one partition, its lock and its optimistic reads.
+//! * `joint`: entries of several partitions, read and changed as one.
 //! * `change`: what is done to one entry under the lock; `bulk`: scans, sweeps and loading.
 //! * `scratch`: a list for each thread.
 //!
@@ -23,6 +24,7 @@ mod bulk;
 mod change;
 mod directory;
 mod entry;
+mod joint;
 mod page;
 mod page_pool;
 mod partition;
@@ -35,6 +37,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use entry::{CoarseExpiry, ENTRY_BYTES, Entry, Life};
+pub use joint::Joint;
 
 use crate::model::{Digest, PARTITIONS};
 use arena::Arena;

@@ -76,7 +76,7 @@ impl Partition {
 
     /// Locks the partition for changes.
     pub fn lock<'a>(&'a self, shared: &'a Shared) -> Locked<'a> {
-        Locked { partition: self, shared, rare: self.rare.lock() }
+        Locked { partition: self, shared, joined: None, rare: self.rare.lock() }
     }
 
     /// Looks an entry up.

@@ -2,10 +2,16 @@
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128_with_secret};
 
-use super::Key;
+use super::{
+    Key, UserKey,
+    slot::{SLOTS, hash_slot},
+};
 
 /// How many slices the digest space has.
 pub const PARTITIONS: usize = 4096;
+
+/// Hash slots of a partition, in the kind that goes by them.
+const SLOTS_EACH: u16 = (SLOTS as usize / PARTITIONS) as u16;
 
 /// A record's identity: the partition in the top 12 bits, then seeded xxh3-128 bits.
 ///
@@ -38,18 +44,25 @@ impl std::fmt::Debug for Digest {
 pub enum PartitionKind {
     /// The top 12 bits of unseeded xxh3-64 over kind byte, set length byte, set and key bytes.
     Xxh3 = 1,
+    /// Keys of bytes by their Redis hash slot, four neighbouring slots to a partition, whatever their set; text and numbers as [`Self::Xxh3`].
+    HashSlot = 2,
 }
 
 impl PartitionKind {
     /// Reads the byte of a device header; `None` when this version of Cairn does not know the function.
     pub fn from_byte(byte: u8) -> Option<Self> {
-        (byte == 1).then_some(Self::Xxh3)
+        match byte {
+            1 => Some(Self::Xxh3),
+            2 => Some(Self::HashSlot),
+            _ => None,
+        }
     }
 
     /// The partition of `key`, below [`PARTITIONS`].
     pub fn partition(self, key: &Key) -> u16 {
-        match self {
-            Self::Xxh3 => key.with_identity_bytes(|bytes| (xxh3_64(bytes) >> 52) as u16),
+        match (self, key.user()) {
+            (Self::HashSlot, UserKey::Bytes(bytes)) => hash_slot(bytes) / SLOTS_EACH,
+            _ => key.with_identity_bytes(|bytes| (xxh3_64(bytes) >> 52) as u16),
         }
     }
 }
@@ -125,6 +138,21 @@ mod tests {
         let digests: std::collections::HashSet<_> =
             all.iter().map(|k| secret.digest(PartitionKind::Xxh3, k)).collect();
         assert_eq!(digests.len(), all.len());
+    }
+
+    /// A Redis client that sends a key to the owner of its slot must find it there, whatever its database; and what other clients compute for text
+    /// and numbers must not change.
+    #[test]
+    fn keys_of_bytes_go_by_their_hash_slot() {
+        let bytes = |set: &str, text: &str| key(set, UserKey::Bytes(text.into()));
+        let kind = PartitionKind::HashSlot;
+        assert_eq!(kind.partition(&bytes("", "123456789")), 12_739 / 4);
+        assert_eq!(kind.partition(&bytes("db1", "foo")), 12_182 / 4);
+        assert_eq!(kind.partition(&bytes("", "{foo}.a")), kind.partition(&bytes("s", "b{foo}")));
+        for other in [UserKey::Str("foo".into()), UserKey::Int(7)] {
+            let other = key("s", other);
+            assert_eq!(kind.partition(&other), PartitionKind::Xxh3.partition(&other));
+        }
     }
 
     /// The partition is public: it must not depend on the secret, and it is the digest's top 12 bits.

@@ -7,6 +7,7 @@ mod key;
 pub mod limits;
 mod location;
 mod policy;
+mod slot;
 mod value;
 mod version;
 
@@ -17,5 +18,6 @@ pub use location::{Location, SizeClass, UNIT};
 pub use policy::{
     CommitLevel, Durability, ExistsPolicy, GenerationCheck, ReadPolicy, Ttl, WritePolicy,
 };
+pub use slot::{SLOTS, hash_slot};
 pub use value::{InvalidValue, Value, check_bin_name};
 pub use version::{NEVER, Version, VoidTime};

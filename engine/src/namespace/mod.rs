@@ -5,7 +5,7 @@
 //! read:  key -> digest -> index entry -> bytes from RAM or the device -> verify digest and key -> record
 //! ```
 //!
-//! * `read`, `write`, `operate`, `scan`, `truncate`: the operations.
+//! * `read`, `write`, `operate`, `transact`, `scan`, `truncate`: the operations.
 //! * `sets`: names and counts of sets, truncations under way.
 //! * `start`, `rebuild`, `checkpoint`: how a namespace comes up and goes down.
 //! * `defragment`: moves live records out of sparse blocks.
@@ -32,6 +32,7 @@ mod scan;
 mod sets;
 mod start;
 mod sweep;
+mod transact;
 mod truncate;
 mod write;
 
@@ -52,8 +53,9 @@ pub use self::{
         DeviceStats, Metadata, Operated, Operation, Outcome, SetStats, StartKind, StartReport,
         Stats,
     },
-    record::{Record, ScanPage},
+    record::{Record, ScanPage, ScanStep},
     start::OpenOptions,
+    transact::{Change, Receipt, Sight, Step, Transacted},
 };
 use self::{
     defragment::{Defragmenter, Turn},
@@ -235,6 +237,12 @@ impl Namespace {
     /// The sets that have records, by name.
     pub fn sets(&self) -> Vec<SetStats> {
         self.sets.stats()
+    }
+
+    /// How many records `set` has, without tombstones; those that have expired count until they leave, within seconds mostly. Costs one look.
+    pub fn set_len(&self, set: &str) -> u64 {
+        let set = self.sets.find(self.secret.set_hash(set));
+        set.map_or(0, |set| set.records.load(SeqCst).max(0) as u64)
     }
 
     fn digest(&self, key: &Key) -> Digest {

@@ -5,7 +5,7 @@ use crate::{
     error::Error,
     index::{CoarseExpiry, Entry, Life},
     model::{Digest, Key, NEVER, ReadPolicy, VoidTime},
-    storage::read::{ReadError, RecordBytes},
+    storage::read::{How, ReadError, RecordBytes},
 };
 
 /// What the index says of a record, as far as it can.
@@ -115,7 +115,18 @@ impl Namespace {
         entry: &Entry,
         bypass: bool,
     ) -> Result<Fetched, Error> {
-        let found = match self.shared.read(entry.location, entry.size, bypass).await {
+        let how = if bypass { How::Bypassing } else { How::Settled };
+        self.fetch_how(digest, entry, how).await
+    }
+
+    /// The same, in the way asked for.
+    pub(super) async fn fetch_how(
+        &self,
+        digest: Digest,
+        entry: &Entry,
+        how: How,
+    ) -> Result<Fetched, Error> {
+        let found = match self.shared.read(entry.location, entry.size, how).await {
             Ok(bytes) => bytes,
             Err(ReadError::Failed(error)) => return Err(error),
             Err(ReadError::Stale) => {

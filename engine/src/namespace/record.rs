@@ -1,7 +1,7 @@
 //! A record as it is read, and a page of a scan.
 
 use crate::{
-    format::{Bins, Malformed},
+    format::{Bins, Malformed, ValueRef},
     model::{Key, Version},
     namespace::Metadata,
     storage::read::RecordBytes,
@@ -34,6 +34,28 @@ impl Record {
     pub fn bins(&self) -> Result<Bins<'_>, Malformed> {
         Bins::new(self.bytes.verified().body())
     }
+
+    /// The value of the bin with this name, as it lies in the record; `None` when the record lacks it.
+    pub fn bin(&self, name: &str) -> Result<Option<ValueRef<'_>>, Malformed> {
+        for bin in self.bins()? {
+            let (found, value) = bin?;
+            if found == name {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Some records, wherever in the namespace they are, in digest order.
+#[derive(Debug)]
+pub struct ScanStep {
+    /// The records.
+    pub records: Vec<Record>,
+    /// The cursor of the next step; `None` when all partitions are done.
+    pub next: Option<u64>,
+    /// Records met that are damaged or cannot be read: counted, never returned.
+    pub damaged: u32,
 }
 
 /// Some records of a partition, in digest order.

@@ -12,8 +12,8 @@ use crate::{
     format::{BodyWriter, RecordBuilder},
     index::{CoarseExpiry, Entry},
     model::{
-        Digest, Durability, ExistsPolicy, GenerationCheck, InvalidValue, Key, NEVER, SizeClass,
-        Ttl, Value, VoidTime, WritePolicy, limits,
+        Digest, Durability, ExistsPolicy, GenerationCheck, InvalidValue, Key, Location, NEVER,
+        SizeClass, Ttl, Value, VoidTime, WritePolicy, limits,
     },
     storage::{
         Appending,
@@ -38,15 +38,18 @@ pub(super) struct Write<'a> {
 }
 
 /// What a write found before it.
+#[derive(Clone, Debug)]
 pub(super) struct Seen {
     /// How many truncations had begun: a write that saw fewer looks again.
-    cuts: u64,
+    pub(super) cuts: u64,
     /// The index entry as it was.
-    raw: Option<Entry>,
+    pub(super) raw: Option<Entry>,
     /// The same, if there is a live record.
     pub(super) live: Option<Entry>,
-    /// The record, if it had to be read to know.
-    record: Option<Record>,
+    /// The record, if it was read.
+    pub(super) record: Option<Record>,
+    /// Which life of its block it was read from, where that must be the same later.
+    pub(super) life: Option<u64>,
 }
 
 /// What a write wants to store.
@@ -171,15 +174,23 @@ impl Namespace {
         loop {
             let cuts = self.shared.cuts();
             let raw = self.index.get(write.digest);
-            let Some(entry) = raw else { return Ok(Seen { cuts, raw, live: None, record: None }) };
+            let Some(entry) = raw else {
+                return Ok(Seen { cuts, raw, live: None, record: None, life: None });
+            };
             match self.presence(&entry, || write.set_hash) {
-                Presence::Gone => return Ok(Seen { cuts, raw, live: None, record: None }),
-                Presence::Live => return Ok(Seen { cuts, raw, live: raw, record: None }),
+                Presence::Gone => {
+                    return Ok(Seen { cuts, raw, live: None, record: None, life: None });
+                }
+                Presence::Live => {
+                    return Ok(Seen { cuts, raw, live: raw, record: None, life: None });
+                }
                 Presence::AskRecord => match self.fetch(write.digest, &entry, false).await? {
                     Fetched::Record(record) => {
-                        return Ok(Seen { cuts, raw, live: raw, record: Some(record) });
+                        return Ok(Seen { cuts, raw, live: raw, record: Some(record), life: None });
                     }
-                    Fetched::Expired => return Ok(Seen { cuts, raw, live: None, record: None }),
+                    Fetched::Expired => {
+                        return Ok(Seen { cuts, raw, live: None, record: None, life: None });
+                    }
                     Fetched::Changed => {}
                     Fetched::Other => return Err(self.collision()),
                 },
@@ -187,7 +198,7 @@ impl Namespace {
         }
     }
 
-    fn collision(&self) -> Error {
+    pub(super) fn collision(&self) -> Error {
         self.counters.digest_mismatches.add(1);
         Error::InvalidRequest(
             "this key and another share all bits of their index entries; it cannot be written",
@@ -268,41 +279,54 @@ impl Namespace {
         fill: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
     ) -> Result<Attempt, Error> {
         BUILDER.with_borrow_mut(|builder| {
-            let tombstone = matches!(new, NewRecord::Tombstone);
-            builder.start(write.key, write.digest, tombstone);
-            fill(builder.body())?;
-            let len = builder.len() as u64;
-            // A tombstone has no body: what could be written can be deleted, whatever the limit is now.
-            let limit = if tombstone { self.shared.largest_record() } else { self.record_max };
-            let size = if len <= limit { SizeClass::for_bytes(len).bytes() } else { len };
-            if size > limit {
-                return Err(Error::RecordTooBig { size, limit });
-            }
-            let void_time = match new {
-                NewRecord::Record(void_time) => void_time,
-                NewRecord::Tombstone => NEVER,
-            };
-            let size = builder.seal_body(void_time);
-            let generation = match seen.live {
-                Some(entry) if entry.generation < u16::MAX => entry.generation + 1,
-                _ => 1,
-            };
             let store = self.shared.store_for(write.digest)?;
-            let killed_age = seen.raw.and_then(|old| self.shared.age(old.location));
-            let now = if void_time == NEVER { 0 } else { self.shared.clock.now_ms() };
-            let record = Appending {
-                builder,
-                size,
-                digest: write.digest,
-                set_hash: write.set_hash,
-                cuts: seen.cuts,
-                stream: store.sorting.of_write(void_time, now, killed_age),
-                version: None,
-                void_time,
-                generation,
-                tombstone,
-            };
+            let record = self.build(builder, write, seen, new, store, fill)?;
             self.apply(write, seen, store, record)
+        })
+    }
+
+    /// Puts a record together, to be stored on `store`.
+    pub(super) fn build<'b>(
+        &self,
+        builder: &'b mut RecordBuilder,
+        write: &Write<'_>,
+        seen: &Seen,
+        new: NewRecord,
+        store: &Store,
+        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
+    ) -> Result<Appending<'b>, Error> {
+        let tombstone = matches!(new, NewRecord::Tombstone);
+        builder.start(write.key, write.digest, tombstone);
+        fill(builder.body())?;
+        let len = builder.len() as u64;
+        // A tombstone has no body: what could be written can be deleted, whatever the limit is now.
+        let limit = if tombstone { self.shared.largest_record() } else { self.record_max };
+        let size = if len <= limit { SizeClass::for_bytes(len).bytes() } else { len };
+        if size > limit {
+            return Err(Error::RecordTooBig { size, limit });
+        }
+        let void_time = match new {
+            NewRecord::Record(void_time) => void_time,
+            NewRecord::Tombstone => NEVER,
+        };
+        let size = builder.seal_body(void_time);
+        let generation = match seen.live {
+            Some(entry) if entry.generation < u16::MAX => entry.generation + 1,
+            _ => 1,
+        };
+        let killed_age = seen.raw.and_then(|old| self.shared.age(old.location));
+        let now = if void_time == NEVER { 0 } else { self.shared.clock.now_ms() };
+        Ok(Appending {
+            builder,
+            size,
+            digest: write.digest,
+            set_hash: write.set_hash,
+            cuts: seen.cuts,
+            stream: store.sorting.of_write(void_time, now, killed_age),
+            version: None,
+            void_time,
+            generation,
+            tombstone,
         })
     }
 
@@ -323,7 +347,7 @@ impl Namespace {
             false => Some(self.sets.get(write.key.set(), write.set_hash)?),
         };
         let appended = self.index.with_slot(write.digest, |slot| {
-            if slot.get() != seen.raw {
+            if !self.is_as_seen(slot.get(), seen) {
                 return None;
             }
             let append = store.append(&self.shared, claim, durable, record);
@@ -336,7 +360,8 @@ impl Namespace {
                     tombstone,
                     older: seen.raw.is_some(),
                 });
-                self.count(set.as_deref(), seen.raw.as_ref(), tombstone, appended);
+                let place = (appended.location, appended.at);
+                self.count(set.as_deref(), seen.raw.as_ref(), tombstone, place);
                 self.shared.counters.bytes_written.add(size.bytes());
             }
             Some(append)
@@ -347,17 +372,34 @@ impl Namespace {
             Some(Append::Wait(turn)) => Ok(Attempt::Wait(store.first_block, turn)),
             Some(Append::Closed) => Err(Error::Stopping { in_doubt: false }),
             Some(Append::Failed(cause)) => Err(failed(store, &cause, false)),
-            Some(Append::Full) => {
-                self.counters.refused_full.add(1);
-                let used_pct = store.in_use() * 100 / store.capacity(&self.shared);
-                let max_used_pct = self.max_used_pct();
-                Err(Error::NoSpace { used_pct: used_pct as u8, max_used_pct })
-            }
+            Some(Append::Full) => Err(self.refused_full(store)),
         }
     }
 
-    /// Counts a new version in and the one it replaces out. Called under the index slot.
-    fn count(&self, set: Option<&Set>, old: Option<&Entry>, tombstone: bool, new: &Appended) {
+    /// Whether a record's entry is the one that was seen, of the same life of its block. Under its index slot.
+    pub(super) fn is_as_seen(&self, now: Option<Entry>, seen: &Seen) -> bool {
+        let same_life = |(life, entry): (u64, Entry)| {
+            let block = self.shared.blocks.locate(entry.location);
+            block.is_some_and(|(block, _)| self.shared.blocks.get(block).sequence() == life)
+        };
+        now == seen.raw && seen.life.zip(seen.raw).is_none_or(same_life)
+    }
+
+    /// There is no room on this device.
+    pub(super) fn refused_full(&self, store: &Store) -> Error {
+        self.counters.refused_full.add(1);
+        let used_pct = store.in_use() * 100 / store.capacity(&self.shared);
+        Error::NoSpace { used_pct: used_pct as u8, max_used_pct: self.max_used_pct() }
+    }
+
+    /// Counts a new version in, which was put at `location` at version sequence `at`, and the one it replaces out. Called under the index slot.
+    pub(super) fn count(
+        &self,
+        set: Option<&Set>,
+        old: Option<&Entry>,
+        tombstone: bool,
+        (location, at): (Location, u64),
+    ) {
         use std::sync::atomic::Ordering::SeqCst;
         let counter = if tombstone { &self.counters.deletes } else { &self.counters.writes };
         counter.add(1);
@@ -374,8 +416,7 @@ impl Namespace {
             if old.tombstone {
                 self.counters.tombstones.sub(1);
             }
-            let (at, by) = (new.at, Some(new.location));
-            self.shared.kill(old.location, old.size, old.tombstone, at, by);
+            self.shared.kill(old.location, old.size, old.tombstone, at, Some(location));
         }
     }
 
@@ -410,7 +451,7 @@ impl Namespace {
 }
 
 /// Whether the new version takes no more room than the old one and gives it back sooner.
-fn expires_sooner(new: &Appending<'_>, old: &Entry) -> bool {
+pub(super) fn expires_sooner(new: &Appending<'_>, old: &Entry) -> bool {
     let sooner = match (CoarseExpiry::new(new.void_time), old.expiry) {
         (CoarseExpiry::NEVER, _) => false,
         (_, CoarseExpiry::NEVER) => true,

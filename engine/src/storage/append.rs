@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     sync::{Arc, atomic::Ordering::SeqCst},
 };
 
@@ -17,8 +18,8 @@ use super::{
     streams::{STREAMS, StreamId},
 };
 use crate::{
-    format::{FooterEntry, LINKS, Link, LinkState},
-    model::Location,
+    format::{FooterEntry, FooterSize, LINKS, Link, LinkState, MARK_BYTES, block_header_region},
+    model::{Location, Version},
 };
 
 /// The blocks being filled and flushed.
@@ -91,6 +92,15 @@ pub(crate) enum Append {
     Cut,
 }
 
+/// What an append asks of a block.
+struct Need {
+    bytes: u64,
+    records: usize,
+    stream: StreamId,
+    /// How many truncations had begun when the writer looked at what is there.
+    cuts: u64,
+}
+
 impl Store {
     /// Puts a record into its stream's open block. Versions are given here, under the lock, so that they grow along the stream.
     pub(crate) fn append(
@@ -102,25 +112,125 @@ impl Store {
     ) -> Append {
         let turn = self.room.turn();
         let mut streams = self.streams.lock();
+        let need = Need {
+            bytes: record.size.bytes(),
+            records: 1,
+            stream: record.stream,
+            cuts: record.cuts,
+        };
+        let stream = match self.make_room(shared, &mut streams, claim, &need, turn) {
+            Ok(stream) => stream,
+            Err(append) => return append,
+        };
+        let open = streams.open[stream.index()].as_mut().expect("a block is open");
+        let begins_to_wait = open.waiting_since().is_none();
+        let ticket = shared.next_version();
+        let (size, tombstone) = (record.size, record.tombstone);
+        let offset = open.append(record, ticket, shared.clock.monotonic());
+        shared.count_in(self, open.block, size, tombstone);
+        let end = offset + size.bytes() as u32;
+        let (appended, kick) =
+            self.appended(shared, open, ticket, offset..end, durable, begins_to_wait);
+        drop(streams);
+        if kick {
+            self.flusher.kick();
+        }
+        Append::Done(appended)
+    }
+
+    /// Puts several records into one open block, one behind the other, with nothing between them. What is returned is the first one's place and
+    /// ticket; the others' follow from it, the end is that of all.
+    pub(crate) fn append_group(
+        &self,
+        shared: &Shared,
+        claim: Claim,
+        durable: bool,
+        stream: StreamId,
+        records: Vec<Appending<'_>>,
+    ) -> Append {
+        let turn = self.room.turn();
+        let mut streams = self.streams.lock();
+        let need = Need {
+            bytes: records.iter().map(|record| record.size.bytes()).sum(),
+            records: records.len(),
+            stream,
+            cuts: records[0].cuts,
+        };
+        let stream = match self.make_room(shared, &mut streams, claim, &need, turn) {
+            Ok(stream) => stream,
+            Err(append) => return append,
+        };
+        let open = streams.open[stream.index()].as_mut().expect("a block is open");
+        let begins_to_wait = open.waiting_since().is_none();
+        let first = shared.next_versions(records.len() as u64);
+        let (start, now) = (open.end(), shared.clock.monotonic());
+        for (record, sequence) in records.into_iter().zip(first.sequence..) {
+            let (size, tombstone) = (record.size, record.tombstone);
+            open.append(record, Version { sequence, ..first }, now);
+            shared.count_in(self, open.block, size, tombstone);
+        }
+        let place = start..open.end();
+        let (appended, kick) = self.appended(shared, open, first, place, durable, begins_to_wait);
+        drop(streams);
+        if kick {
+            self.flusher.kick();
+        }
+        Append::Done(appended)
+    }
+
+    /// What was just put in counts as not durable, from its first ticket on. Returns where it is and whether the flusher must be told.
+    fn appended(
+        &self,
+        shared: &Shared,
+        open: &mut Filling,
+        ticket: Version,
+        place: Range<u32>,
+        durable: bool,
+        begins_to_wait: bool,
+    ) -> (Appended, bool) {
+        self.low.fetch_min(ticket.sequence, SeqCst);
+        if durable {
+            open.image.want(place.end);
+            open.want_all();
+        }
+        let appended = Appended {
+            location: shared.blocks.location(open.block, place.start),
+            image: Arc::clone(&open.image),
+            end: place.end,
+            at: ticket.sequence,
+        };
+        (appended, durable || begins_to_wait || open.has_full_unit(shared.flush_size))
+    }
+
+    /// Opens a block if none has room, and returns the stream that has it.
+    fn make_room(
+        &self,
+        shared: &Shared,
+        streams: &mut Streams,
+        claim: Claim,
+        need: &Need,
+        turn: u64,
+    ) -> Result<StreamId, Append> {
         if let Some(cause) = self.failure() {
-            return Append::Failed(cause.into());
+            return Err(Append::Failed(cause.into()));
         }
         if self.is_closed() {
-            return Append::Closed;
+            return Err(Append::Closed);
         }
-        if record.cuts != shared.cuts() {
-            return Append::Cut;
+        if need.cuts != shared.cuts() {
+            return Err(Append::Cut);
         }
         if claim == Claim::Ordinary && self.space.in_use() >= self.limit(shared) {
-            return Append::Full;
+            return Err(Append::Full);
         }
-        let mut stream = record.stream;
+        let mut stream = need.stream;
         let may_open = self.space.may_open(claim);
         // What was opened with a free block that a writer may not take is not his to fill either: he would use up the defragmenter's last
         // blocks one by one.
         let at_work = !self.is_exhausted();
         let fits = |open: &Filling| {
-            open.fits(record.size) && (may_open || !(at_work && open.withheld_from(claim)))
+            open.fits(need.bytes, need.records)
+                && (may_open || !(at_work && open.withheld_from(claim)))
         };
         if !streams.open[stream.index()].as_ref().is_some_and(fits) {
             let any = streams.open.iter().position(|open| open.as_ref().is_some_and(fits));
@@ -128,37 +238,46 @@ impl Store {
                 // The last block is for what fits nowhere else: then it holds nothing but what still lies in its old place too, and a
                 // crash leaves it empty.
                 Some(other) => stream = StreamId(other as u8),
-                None if !may_open => return self.no_room(shared, &streams, claim, turn),
-                None if !self.open_next(shared, &mut streams, stream, claim) => {
-                    return Append::Wait(turn);
+                None if !may_open => return Err(self.no_room(shared, streams, claim, turn)),
+                None if !self.open_next(shared, streams, stream, claim) => {
+                    return Err(Append::Wait(turn));
                 }
                 None => self.space.opened(claim),
             }
         }
-        let open = streams.open[stream.index()].as_mut().expect("a block is open");
-        let begins_to_wait = open.waiting_since().is_none();
-        let ticket = shared.next_version();
-        let (size, tombstone) = (record.size, record.tombstone);
-        let offset = open.append(record, ticket, shared.clock.monotonic());
-        shared.count_in(self, open.block, size, tombstone);
-        self.low.fetch_min(ticket.sequence, SeqCst);
-        let end = offset + size.bytes() as u32;
-        if durable {
-            open.image.want(end);
-            open.want_all();
-        }
-        let appended = Appended {
-            location: shared.blocks.location(open.block, offset),
-            image: Arc::clone(&open.image),
-            end,
-            at: ticket.sequence,
-        };
-        let kick = durable || begins_to_wait || open.has_full_unit(shared.flush_size);
+        Ok(stream)
+    }
+
+    /// The most bytes that `records` records may take together: those of an empty block.
+    pub(crate) fn largest_group(&self, shared: &Shared, records: usize) -> u64 {
+        let footer = FooterSize::new().bytes_with(records, self.sector);
+        let room = shared.block_size - block_header_region(self.sector) - MARK_BYTES as u64;
+        room.saturating_sub(footer)
+    }
+
+    /// Asks that all that was put in so far becomes durable. Returns up to where, for each block that is not.
+    pub(crate) fn want_all(&self) -> Vec<(Arc<Image>, u32)> {
+        let mut streams = self.streams.lock();
+        let behind = streams.fillings_mut().filter(|filling| filling.low().is_some());
+        let wanted = behind.map(|filling| {
+            filling.want_all();
+            (Arc::clone(&filling.image), filling.end())
+        });
+        let wanted = wanted.collect();
         drop(streams);
-        if kick {
+        self.flusher.kick();
+        wanted
+    }
+
+    /// Asks that what lies in `image` becomes durable, if it is still being filled.
+    pub(crate) fn want(&self, image: &Arc<Image>) {
+        let mut streams = self.streams.lock();
+        let mut open = streams.open.iter_mut().flatten();
+        if let Some(open) = open.find(|open| Arc::ptr_eq(&open.image, image)) {
+            open.want_all();
+            drop(streams);
             self.flusher.kick();
         }
-        Append::Done(appended)
     }
 
     /// What a write without room is told.

@@ -158,10 +158,10 @@ impl Filling {
         self.claim > claim
     }
 
-    /// Whether a record of `size` still fits, with its footer entry and the mark of the last flush.
-    pub(super) fn fits(&self, size: SizeClass) -> bool {
-        let footer = self.footer_size.bytes_with_another(self.sector);
-        let end = u64::from(self.cursor) + size.bytes() + MARK_BYTES as u64;
+    /// Whether `records` records of `bytes` bytes together still fit, with their footer entries and the mark of the last flush.
+    pub(super) fn fits(&self, bytes: u64, records: usize) -> bool {
+        let footer = self.footer_size.bytes_with(records, self.sector);
+        let end = u64::from(self.cursor) + bytes + MARK_BYTES as u64;
         end.next_multiple_of(u64::from(self.sector)) + footer <= u64::from(self.size)
     }
 
@@ -194,6 +194,11 @@ impl Filling {
         }
         self.waiting_since.get_or_insert(now);
         offset
+    }
+
+    /// Where its records end.
+    pub(super) fn end(&self) -> u32 {
+        self.cursor
     }
 
     /// Whether a whole flush unit waits to be written.

@@ -144,8 +144,7 @@ impl Shared {
     pub(crate) fn largest_record(&self) -> u64 {
         let fits = |store: &Store| {
             let sector = store.sector;
-            let overhead =
-                block_header_region(sector) + FooterSize::new().bytes_with_another(sector);
+            let overhead = block_header_region(sector) + FooterSize::new().bytes_with(1, sector);
             let room = self.block_size - overhead - MARK_BYTES as u64;
             // The size class rounds up, so the largest class that fits counts.
             let class = SizeClass::for_bytes(room.min(SizeClass::MAX_BYTES));
@@ -173,7 +172,13 @@ impl Shared {
 
     /// The next version. Called under a stream's lock.
     fn next_version(&self) -> Version {
-        Version { epoch: self.epoch.load(SeqCst), sequence: self.sequence.fetch_add(1, SeqCst) + 1 }
+        self.next_versions(1)
+    }
+
+    /// The first of the next `count` versions, which follow each other. Called under a stream's lock.
+    fn next_versions(&self, count: u64) -> Version {
+        let before = self.sequence.fetch_add(count, SeqCst);
+        Version { epoch: self.epoch.load(SeqCst), sequence: before + 1 }
     }
 
     /// A version of its own, for tests of what comes between others.

@@ -121,7 +121,7 @@ fn new_header(
         device_set: set,
         index: index as u16,
         members: members.to_vec(),
-        partition_kind: PartitionKind::Xxh3,
+        partition_kind: PartitionKind::HashSlot,
         clean: true,
         size: geometry.size,
         write_block: identity.write_block as u32,

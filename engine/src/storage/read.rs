@@ -61,6 +61,13 @@ impl RecordBytes {
         PlaceSeed::new(shared.store_of(block).seed, sequence) != self.seed
     }
 
+    /// The life of the block that these bytes were read from, if the block still lives it.
+    pub(crate) fn life(&self, shared: &Shared, location: Location) -> Option<u64> {
+        let (block, _) = shared.blocks.locate(location)?;
+        let sequence = shared.blocks.get(block).sequence();
+        (PlaceSeed::new(shared.store_of(block).seed, sequence) == self.seed).then_some(sequence)
+    }
+
     /// The record that [`Self::record`] has verified before.
     pub(crate) fn verified(&self) -> RecordView<'_> {
         RecordView::trusted(self.bytes().expect("there when it was verified"))
@@ -85,6 +92,17 @@ impl RecordBytes {
         let source = Source::Copy(bytes.into());
         Self { source, start: 0, ..self }
     }
+}
+
+/// What a read waits for, and where it looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// It waits until what it reads is durable, if somebody was promised so.
+    Settled,
+    /// The same, and what was flushed it reads from the device even if RAM has it.
+    Bypassing,
+    /// What is there now: whoever tells of it waits first.
+    AsItIs,
 }
 
 /// Why there are no bytes.
@@ -152,13 +170,12 @@ struct SharedState {
 }
 
 impl Shared {
-    /// The bytes at `location`. Waits until they are durable if somebody was promised so. With `bypass`, flushed records are read from
-    /// the device even if RAM has them.
+    /// The bytes at `location`.
     pub(crate) async fn read(
         &self,
         location: Location,
         size: SizeClass,
-        bypass: bool,
+        how: How,
     ) -> Result<RecordBytes, ReadError> {
         let (block, offset) = self.blocks.locate(location).ok_or(ReadError::Stale)?;
         let len = size.bytes() as u32;
@@ -168,11 +185,11 @@ impl Shared {
         let seed = PlaceSeed::new(store.seed, self.blocks.get(block).sequence());
         if let Some(image) = image {
             let end = offset + len;
-            if image.promised(end) {
+            if how != How::AsItIs && image.promised(end) {
                 let durable = image.durable(end).await;
                 durable.map_err(|cause| ReadError::Failed(super::failed(store, &cause, false)))?;
             }
-            if !(bypass && image.synced() >= end) {
+            if !(how == How::Bypassing && image.synced() >= end) {
                 self.counters.buffer_hits.add(1);
                 let source = Source::Image(image);
                 return Ok(RecordBytes { source, start: offset, len, seed, offset });

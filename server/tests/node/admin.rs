@@ -131,7 +131,7 @@ async fn one_node_is_master_of_everything() {
     let request = PartitionMapRequest { namespace: "test".into() };
     let map = cluster.partition_map(request).await.unwrap().into_inner();
     assert_eq!((map.runs.len(), map.runs[0].first, map.runs[0].count), (1, 0, 4096));
-    assert_eq!((map.members, map.partition_kind), (members, 1));
+    assert_eq!((map.members, map.partition_kind), (members, 2));
     let other = PartitionMapRequest { namespace: "other".into() };
     assert_eq!(code(cluster.partition_map(other).await), Code::UnknownNamespace);
     let request = WatchRequest { namespace: "test".into() };

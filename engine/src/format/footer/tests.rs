@@ -59,7 +59,7 @@ fn what_was_told_is_read() {
         let (footer, sector) = (footer(&mut rng), [512, 4096][rng.below(2)]);
         let mut size = FooterSize::new();
         for (at, entry) in footer.entries.iter().enumerate() {
-            let most = size.bytes_with_another(sector);
+            let most = size.bytes_with(1, sector);
             size.push(entry);
             let exact = Footer { entries: footer.entries[..=at].to_vec(), ..footer.clone() };
             assert!(size.bytes(sector) <= most, "seed {seed}, entry {at}");

@@ -100,7 +100,7 @@ fn append(filling: &mut Filling, rng: &mut Rng, sequence: u64) -> bool {
     let len = if rng.below(5) == 0 { 9000 } else { 900 };
     builder.body().resize(100 + rng.below(len), 7);
     let size = builder.seal_body(VoidTime(0));
-    if !filling.fits(size) {
+    if !filling.fits(size.bytes(), 1) {
         return false;
     }
     let record = Appending {

@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use cairn_engine::model::{PARTITIONS, PartitionKind};
+use cairn_engine::model::PARTITIONS;
 use cairn_proto::v1::{
     Member, MembersRequest, MembersResponse, PartitionMapRequest, PartitionMapResponse,
     PartitionRun, WatchRequest, cluster_server,
@@ -30,14 +30,14 @@ impl Cluster {
     }
 
     fn map(&self, namespace: String) -> Result<PartitionMapResponse, Problem> {
-        self.operations.namespace(&namespace)?;
+        let partition_kind = self.operations.namespace(&namespace)?.engine.partition_kind() as u32;
         let all = PartitionRun { first: 0, count: PARTITIONS as u32, ..PartitionRun::default() };
         Ok(PartitionMapResponse {
             namespace,
             version: 1,
             members: vec![self.member()],
             runs: vec![all],
-            partition_kind: PartitionKind::Xxh3 as u32,
+            partition_kind,
         })
     }
 }

@@ -1,0 +1,121 @@
+//! What a look at a key found, to build a change on.
+
+use crate::{
+    error::Error,
+    model::{Key, NEVER, Version, VoidTime},
+    namespace::{
+        Namespace, Record,
+        read::{Fetched, Presence},
+        write::{Seen, Write},
+    },
+    storage::read::How,
+};
+
+use super::POLICY;
+use crate::model::Digest;
+
+/// What a look at a key found: the truth of an instant.
+///
+/// It holds on to its record's bytes, and by them perhaps to a whole write buffer: whoever keeps it for long calls [`Self::without_record`].
+#[derive(Debug)]
+pub struct Sight {
+    pub(super) digest: Digest,
+    pub(super) set_hash: u64,
+    pub(super) seen: Seen,
+    /// Version and void time of the live record, if there was one.
+    found: Option<(Version, VoidTime)>,
+}
+
+impl Namespace {
+    /// Reads a key for a change. Does not wait until what it saw is durable: [`Sight::settled`] does, or the receipt of a transaction that was
+    /// built on it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Namespace::get`], and [`Error::InvalidRequest`] when another key stands in this one's place in the index.
+    pub async fn look(&self, key: &Key) -> Result<Sight, Error> {
+        self.check_open()?;
+        self.counters.reads.add(1);
+        let (digest, set_hash) = (self.digest(key), self.set_hash(key));
+        let write = Write { key, digest, set_hash, policy: &POLICY };
+        loop {
+            let cuts = self.shared.cuts();
+            let raw = self.index.get(digest);
+            let gone = Seen { cuts, raw, live: None, record: None, life: None };
+            let Some(entry) = raw else {
+                return Ok(Sight { digest, set_hash, seen: gone, found: None });
+            };
+            if self.presence(&entry, || set_hash) == Presence::Gone {
+                return Ok(Sight { digest, set_hash, seen: gone, found: None });
+            }
+            match self.fetch_how(digest, &entry, How::AsItIs).await? {
+                Fetched::Record(record) if record.bytes.verified().is_key(write.key) => {
+                    // The life that the record was read from: the sight may be kept until its place holds another one.
+                    let Some(life) = record.bytes.life(&self.shared, entry.location) else {
+                        continue;
+                    };
+                    let found = Some((record.version(), record.metadata().void_time));
+                    let (record, life) = (Some(record), Some(life));
+                    let seen = Seen { cuts, raw, live: raw, record, life };
+                    return Ok(Sight { digest, set_hash, seen, found });
+                }
+                Fetched::Record(_) | Fetched::Other => return Err(self.collision()),
+                Fetched::Expired => {
+                    return Ok(Sight { digest, set_hash, seen: gone, found: None });
+                }
+                Fetched::Changed => {}
+            }
+        }
+    }
+}
+
+impl Sight {
+    /// The live record, its bytes verified; `None` when there was none, and behind [`Self::without_record`].
+    pub fn record(&self) -> Option<&Record> {
+        self.seen.record.as_ref()
+    }
+
+    /// Whether there was a live record.
+    pub fn exists(&self) -> bool {
+        self.found.is_some()
+    }
+
+    /// When the live record expires; `None` when there was none.
+    pub fn void_time(&self) -> Option<VoidTime> {
+        self.found.map(|(_, void_time)| void_time)
+    }
+
+    /// The live record's version; `None` when there was none.
+    pub fn version(&self) -> Option<Version> {
+        self.found.map(|(version, _)| version)
+    }
+
+    /// Whether both saw the same version of the record, or none in both. A record that the defragmenter moved meanwhile is the same version.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.version() == other.version()
+    }
+
+    /// The same without the record's bytes: to be compared, and to be a step's condition, but not to be read.
+    pub fn without_record(mut self) -> Self {
+        self.seen.record = None;
+        self
+    }
+
+    /// Waits until what it saw survives power loss, if its writer asked for that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DeviceFailed`]: what was seen may be gone after a restart.
+    pub async fn settled(&self, namespace: &Namespace) -> Result<(), Error> {
+        match &self.seen.raw {
+            Some(entry) => namespace.shared.settled(entry.location, entry.size).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether its record has expired since.
+    pub(super) fn has_expired(&self, namespace: &Namespace) -> bool {
+        let void_time = self.void_time().unwrap_or(NEVER);
+        void_time != NEVER && void_time.expired(namespace.shared.clock.now_ms())
+    }
+}

@@ -1,0 +1,95 @@
+//! What the connections of the Redis door share: of the node ([`Shared`]), and of one worker ([`Door`]).
+
+use std::{
+    sync::{Arc, atomic::AtomicUsize},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use cairn_engine::Namespace;
+
+use super::{clients::Clients, counters::Counters, databases::Databases};
+use crate::{
+    config::RespConfig,
+    state::{Served, State},
+};
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The settings.
+    pub config: RespConfig,
+    /// The place in [`State::namespaces`] of the namespace that is served.
+    pub place: usize,
+    /// Who is connected.
+    pub clients: Arc<Clients>,
+    /// Connections open now.
+    pub connections: AtomicUsize,
+    /// Connections refused since there were too many.
+    pub refused_connections: AtomicUsize,
+    /// Which set each database is.
+    pub databases: Databases,
+    /// The counters of each worker.
+    pub counters: Vec<Arc<Counters>>,
+}
+
+impl Shared {
+    /// The door of a node that serves the namespace at `place` with so many workers.
+    pub fn new(config: RespConfig, place: usize, workers: usize) -> Self {
+        Self {
+            config,
+            place,
+            clients: Arc::default(),
+            connections: AtomicUsize::new(0),
+            refused_connections: AtomicUsize::new(0),
+            databases: Databases::default(),
+            counters: (0..workers).map(|_| Arc::default()).collect(),
+        }
+    }
+}
+
+/// The Redis door of one worker.
+#[derive(Debug)]
+pub struct Door {
+    /// The node.
+    pub state: Arc<State>,
+    /// The door of all workers.
+    pub shared: Arc<Shared>,
+    /// The worker's number.
+    pub worker: usize,
+    /// The worker's own counters.
+    pub counters: Arc<Counters>,
+}
+
+impl Door {
+    /// The door of a worker; `None` when the node has none.
+    pub fn new(state: &Arc<State>, worker: usize) -> Option<Self> {
+        let shared = Arc::clone(state.resp.as_ref()?);
+        let counters = Arc::clone(&shared.counters[worker]);
+        Some(Self { state: Arc::clone(state), shared, worker, counters })
+    }
+
+    /// The namespace it serves.
+    pub fn served(&self) -> &Served {
+        &self.state.namespaces[self.shared.place]
+    }
+
+    /// The engine's side of it.
+    pub fn namespace(&self) -> &Arc<Namespace> {
+        &self.served().engine
+    }
+
+    /// The set of a database; `None` when there is no such database.
+    pub fn set(&self, db: u8) -> Option<&'static str> {
+        self.shared.databases.set(db)
+    }
+
+    /// The time, in milliseconds since 1970.
+    pub fn now_ms(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    }
+
+    /// Longest string there can be: what fits a record beside its header and key, all but a little.
+    pub fn string_max(&self) -> usize {
+        self.namespace().record_max() as usize
+    }
+}

@@ -1,0 +1,68 @@
+//! From an accepted socket to a connection, and the look after all of them.
+
+use std::{
+    os::fd::AsRawFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{net::TcpStream, time};
+
+use super::{
+    clients::{Client, End},
+    connection::Connection,
+    counters,
+    door::Door,
+    run::run,
+};
+
+/// How often idle connections are looked for.
+const LOOK: Duration = Duration::from_secs(1);
+/// What a client is told that finds no place; sent if its socket takes it at once.
+const FULL: &[u8] = b"-ERR max number of clients reached\r\n";
+
+/// Serves a connection until its client leaves or is sent away.
+pub async fn serve(stream: TcpStream, door: Arc<Door>) {
+    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return };
+    let id = door.shared.clients.number();
+    let client = Client::new(id, (peer, local), stream.as_raw_fd(), door.worker);
+    let connected = door.shared.clients.add(client);
+    counters::add(&door.counters.connections, 1);
+    if let Err(error) = Connection::new(stream, door, connected, run).await {
+        // Mostly a client that went without saying so.
+        tracing::debug!(%error, "a Redis connection ended");
+    }
+}
+
+/// Sends a client away that came when there were as many as there may be.
+pub fn refuse(stream: &std::net::TcpStream) {
+    // One that cannot be told is closed all the same.
+    let _ = std::io::Write::write(&mut &*stream, FULL);
+}
+
+/// Ends connections that have been idle for too long, and all of the worker's when the node stops.
+pub async fn look_after(door: Arc<Door>) {
+    let stopped = door.state.stopped();
+    tokio::pin!(stopped);
+    let mine = |client: &Arc<Client>| client.worker == door.worker;
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stopped => break,
+            () = time::sleep(LOOK) => {}
+        }
+        let most = door.shared.config.idle_timeout.as_millis() as u64;
+        if most == 0 {
+            continue;
+        }
+        let now = Instant::now();
+        for client in door.shared.clients.list().iter().filter(|client| mine(client)) {
+            if client.idle_ms(now) > most {
+                client.end(End::Now);
+            }
+        }
+    }
+    for client in door.shared.clients.list().iter().filter(|client| mine(client)) {
+        client.end(End::Answered);
+    }
+}

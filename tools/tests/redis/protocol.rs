@@ -91,9 +91,61 @@ fn answer(server: &Server, input: &[u8], cut: usize) -> Result<Vec<u8>, String> 
     link.rest()
 }
 
-fn compare(redis: &Server, cairn: &Server) -> String {
+/// What a stranger sends to a server that asks for the password `secret`.
+fn inputs_of_strangers() -> Vec<Vec<u8>> {
+    let short: &[&str] = &[
+        "PING\r\n",
+        "GET k\r\n",
+        "NOTHING\r\n",
+        "GET\r\n",
+        "MULTI\r\n",
+        "EXEC\r\n",
+        "SELECT 1\r\n",
+        "COMMAND\r\n",
+        "INFO\r\n",
+        "AUTH\r\n",
+        "AUTH wrong\r\nPING\r\n",
+        "AUTH secret\r\nPING\r\n",
+        "AUTH default secret\r\nGET k\r\n",
+        "AUTH nobody secret\r\n",
+        "AUTH default wrong\r\n",
+        "AUTH a b c\r\n",
+        "AUTH \"\"\r\n",
+        "AUTH secret\r\nAUTH wrong\r\nPING\r\n",
+        "AUTH secret\r\nRESET\r\nPING\r\n",
+        "HELLO\r\n",
+        "HELLO 2\r\n",
+        "HELLO 3\r\n",
+        "HELLO 4\r\n",
+        "HELLO x\r\n",
+        "HELLO 3 AUTH default wrong\r\nPING\r\n",
+        "HELLO 3 AUTH default secret\r\nGET k\r\n",
+        "HELLO 3 SETNAME x\r\n",
+        "HELLO 3 AUTH default\r\n",
+        "HELLO 3 SETNAME x AUTH nobody x\r\n",
+        "RESET\r\nPING\r\n",
+        "QUIT\r\n",
+        "CLIENT SETNAME x\r\n",
+        "CLIENT NONE\r\n",
+        "ECHO x\r\n",
+        "WATCH k\r\n",
+        "*1048576\r\n",
+        "*11\r\n$4\r\nMGET\r\n",
+        "*10\r\n",
+        "*2\r\n$4\r\nECHO\r\n$16385\r\n",
+        "*2\r\n$4\r\nECHO\r\n$-1\r\n",
+        "AUTH secret\r\n*11\r\n$4\r\nMGET\r\n",
+    ];
+    let mut all: Vec<Vec<u8>> = short.iter().map(|text| text.as_bytes().to_vec()).collect();
+    let longest = [b"*2\r\n$4\r\nECHO\r\n$16384\r\n".as_slice(), &[b'x'; 16384], b"\r\n"].concat();
+    all.push(longest.clone());
+    all.push([b"AUTH secret\r\n".as_slice(), &longest.repeat(3)].concat());
+    all
+}
+
+fn compare(redis: &Server, cairn: &Server, inputs: Vec<Vec<u8>>) -> String {
     let mut differences = String::new();
-    for input in inputs() {
+    for input in inputs {
         for cut in [0, 1, input.len() / 2] {
             let (expected, found) = (answer(redis, &input, cut), answer(cairn, &input, cut));
             if hidden(&expected) != hidden(&found) {
@@ -128,7 +180,7 @@ fn cairn_takes_rubbish_as_redis_does() {
     if !redis_is_here() {
         return;
     }
-    let differences = compare(&Server::redis(&[]), &Server::cairn());
+    let differences = compare(&Server::redis(&[]), &Server::cairn(), inputs());
     assert!(differences.is_empty(), "{differences}");
 }
 
@@ -137,6 +189,21 @@ fn redis_takes_rubbish_as_redis_does() {
     if !redis_is_here() {
         return;
     }
-    let differences = compare(&Server::redis(&[]), &Server::redis(&[]));
+    let differences = compare(&Server::redis(&[]), &Server::redis(&[]), inputs());
+    assert!(differences.is_empty(), "{differences}");
+    let secret = || Server::redis(&["--requirepass", "secret"]);
+    let differences = compare(&secret(), &secret(), inputs_of_strangers());
+    assert!(differences.is_empty(), "{differences}");
+}
+
+/// What a user loses if this fails: data to a stranger, or a client that cannot log in.
+#[test]
+fn cairn_keeps_strangers_out_as_redis_does() {
+    if !redis_is_here() {
+        return;
+    }
+    let redis = Server::redis(&["--requirepass", "secret"]);
+    let differences =
+        compare(&redis, &Server::cairn_with_password("secret"), inputs_of_strangers());
     assert!(differences.is_empty(), "{differences}");
 }

@@ -47,6 +47,20 @@ impl Server {
         })
     }
 
+    /// A Cairn that asks for a password.
+    pub fn cairn_with_password(password: &str) -> Self {
+        Self::start(env!("CARGO_BIN_EXE_cairn"), |command, port, folder| {
+            let config = folder.path().join("cairn.toml");
+            let text = format!(
+                "[node]\ngrpc-port = 0\nhttp-port = 0\n[resp]\nport = {port}\npassword = {password:?}\n[[namespace]]\nname = \"test\"\n\
+                 [namespace.storage]\nfiles = [{{ path = {:?}, size = \"64MiB\" }}]\n",
+                folder.path().join("test.dat")
+            );
+            std::fs::write(&config, text).expect("the configuration can be written");
+            command.args(["serve", "--config"]).arg(config);
+        })
+    }
+
     fn start(program: &str, prepare: impl FnOnce(&mut Command, &str, &TempDir)) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the server");
         let port = free_port();

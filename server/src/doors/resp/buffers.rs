@@ -22,7 +22,8 @@ thread_local! {
 /// here yet only so much is reserved as has come already, so that a promise costs nothing.
 pub fn make_room(buffer: &mut BytesMut, needed: usize) {
     if buffer.is_empty() {
-        *buffer = SPARE.try_with(|spare| std::mem::take(&mut *spare.borrow_mut())).unwrap_or_default();
+        *buffer =
+            SPARE.try_with(|spare| std::mem::take(&mut *spare.borrow_mut())).unwrap_or_default();
     }
     let missing = needed.saturating_sub(buffer.len());
     let room = missing.min(buffer.len()).clamp(READ, PIECE);

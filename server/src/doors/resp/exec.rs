@@ -20,8 +20,7 @@ use super::{
 /// EXEC without MULTI.
 const WITHOUT_MULTI: Fail = Fail::text("ERR EXEC without MULTI");
 /// EXEC after a command that could not be queued.
-const ABORTED: Fail =
-    Fail::text("EXECABORT Transaction discarded because of previous errors.");
+const ABORTED: Fail = Fail::text("EXECABORT Transaction discarded because of previous errors.");
 
 /// Done with what was queued, however it ended.
 pub async fn exec(session: &mut Session, door: &Door, reply: &mut Reply) -> Result<Wait, Fail> {

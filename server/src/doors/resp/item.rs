@@ -48,9 +48,7 @@ impl Content {
     pub fn bins(&self) -> Result<SmallVec<[(&str, ValueRef<'_>); 1]>, Fail> {
         match self {
             Self::String(value) => Ok(SmallVec::from_iter([(STRING, ValueRef::Bytes(value))])),
-            Self::Of(record) => {
-                record.bins().and_then(Iterator::collect).map_err(|_| MALFORMED)
-            }
+            Self::Of(record) => record.bins().and_then(Iterator::collect).map_err(|_| MALFORMED),
         }
     }
 }

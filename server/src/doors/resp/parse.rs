@@ -176,11 +176,7 @@ impl Parser {
     }
 
     /// The length of the next argument; `None` while it is not there in full.
-    fn length(
-        &mut self,
-        input: &[u8],
-        bounds: Bounds,
-    ) -> Result<Option<usize>, ProtocolError> {
+    fn length(&mut self, input: &[u8], bounds: Bounds) -> Result<Option<usize>, ProtocolError> {
         let begin = self.at;
         let Some(line) = self.line(input, ProtocolError::LengthTooBig)? else { return Ok(None) };
         let length = match line {

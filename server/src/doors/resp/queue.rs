@@ -140,9 +140,9 @@ where
             return false;
         }
         let touches = Touches::of(entry, request, db);
-        self.items.iter().any(|item| {
-            matches!(item, Item::Running(_, _, others) if others.conflict(&touches))
-        })
+        self.items
+            .iter()
+            .any(|item| matches!(item, Item::Running(_, _, others) if others.conflict(&touches)))
     }
 
     /// Begins a command.

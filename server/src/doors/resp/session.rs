@@ -104,7 +104,9 @@ impl Session {
         }
         // Small ones arrive many in one buffer, which they would keep alive.
         multi.queued.push((entry, request.detached()));
-        self.client.queued.store(multi.queued.len() as u32 + 1, std::sync::atomic::Ordering::Relaxed);
+        self.client
+            .queued
+            .store(multi.queued.len() as u32 + 1, std::sync::atomic::Ordering::Relaxed);
         Ok(())
     }
 

@@ -350,7 +350,13 @@ impl<'a> View<'a> {
         }
         let transacted = match &self.entries[..] {
             // Mostly: one string.
-            [Entry { place, sight, staged: Some(Staged::Put(Content::String(value), void_time)) }] => {
+            [
+                Entry {
+                    place,
+                    sight,
+                    staged: Some(Staged::Put(Content::String(value), void_time)),
+                },
+            ] => {
                 let bins = [(STRING, ValueRef::Bytes(value))];
                 let change = Change::Put { bins: &bins, void_time: *void_time };
                 let step = Step { key: &place.key, seen: sight.as_ref(), change };
@@ -369,15 +375,17 @@ impl<'a> View<'a> {
         // What a failed command wanted to write blindly was neither seen nor staged.
         let counts = |entry: &&Entry| entry.sight.is_some() || entry.staged.is_some();
         let entries: SmallVec<[&Entry; 4]> = entries.iter().filter(counts).collect();
-        let bins: Vec<_> = entries.iter().map(|entry| bins(entry)).collect::<Result<_, _>>()?;
-        let steps: Vec<_> = entries.iter().zip(&bins).map(|(entry, bins)| step(entry, bins)).collect();
+        let bins: Vec<Bins<'_>> =
+            entries.iter().map(|entry| bins(entry)).collect::<Result<_, _>>()?;
+        let steps: Vec<_> =
+            entries.iter().zip(&bins).map(|(entry, bins)| step(entry, bins)).collect();
         Ok(self.door.namespace().transact(&steps).await?)
     }
 }
 
 type Bins<'a> = SmallVec<[(&'a str, ValueRef<'a>); 1]>;
 
-fn step<'s>(entry: &'s Entry, bins: &'s Bins<'s>) -> Step<'s> {
+fn step<'s>(entry: &'s Entry, bins: &'s [(&'s str, ValueRef<'s>)]) -> Step<'s> {
     let change = match &entry.staged {
         None => Change::Check,
         Some(Staged::Delete) => Change::Delete,

@@ -4,9 +4,8 @@ use super::super::fail::Fail;
 
 /// A name a client gives itself or its library; empty takes it away.
 pub fn name_of(bytes: &[u8]) -> Result<Box<str>, Fail> {
-    const REFUSED: Fail = Fail::text(
-        "ERR Client names cannot contain spaces, newlines or special characters.",
-    );
+    const REFUSED: Fail =
+        Fail::text("ERR Client names cannot contain spaces, newlines or special characters.");
     let text = std::str::from_utf8(bytes).map_err(|_| REFUSED)?;
     if !text.bytes().all(|byte| (b'!'..=b'~').contains(&byte)) {
         return Err(REFUSED);

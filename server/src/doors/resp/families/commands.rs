@@ -103,8 +103,7 @@ fn categories(command: &Command) -> Vec<&'static str> {
     };
     let has = |flag| command.flags.has(flag);
     let mut all = vec![kind, if has(Flags::FAST) { "@fast" } else { "@slow" }];
-    let more =
-        [(Flags::WRITE, "@write"), (Flags::READONLY, "@read"), (Flags::ADMIN, "@dangerous")];
+    let more = [(Flags::WRITE, "@write"), (Flags::READONLY, "@read"), (Flags::ADMIN, "@dangerous")];
     all.extend(more.into_iter().filter(|(flag, _)| has(*flag)).map(|(_, name)| name));
     all
 }

@@ -115,9 +115,10 @@ fn authenticate(session: &mut Session, door: &Door, user: &[u8], password: &[u8]
 fn hello(session: &mut Session, door: &Door, request: &Request, reply: &mut Reply) -> Done {
     let mut version = None;
     if request.len() > 1 {
-        version = Some(integer(request.arg(1)).ok_or(Fail::text(
-            "ERR Protocol version is not an integer or out of range",
-        ))?);
+        version = Some(
+            integer(request.arg(1))
+                .ok_or(Fail::text("ERR Protocol version is not an integer or out of range"))?,
+        );
         if !matches!(version, Some(2 | 3)) {
             return Err(Fail::text("NOPROTO unsupported protocol version"));
         }

@@ -105,9 +105,7 @@ impl Conditions {
             ));
         }
         if conditions.greater && conditions.less {
-            return Err(Fail::text(
-                "ERR GT and LT options at the same time are not compatible",
-            ));
+            return Err(Fail::text("ERR GT and LT options at the same time are not compatible"));
         }
         Ok(conditions)
     }
@@ -134,8 +132,7 @@ fn expire(
     let now = view.now_ms();
     let end = unit.instant(number, now).ok_or_else(|| Fail::expire_time(command))?;
     let key = request.arg(1);
-    let allowed =
-        view.get(key)?.is_some_and(|item| conditions.allow(item.expires_ms(), end));
+    let allowed = view.get(key)?.is_some_and(|item| conditions.allow(item.expires_ms(), end));
     if allowed {
         match void_time(end) {
             Some(end) => view.expire(key, end)?,

@@ -89,7 +89,8 @@ impl SetOptions {
         let mut at = 3;
         while at < request.len() {
             let fresh = options.end.is_none() && !options.keep_ttl;
-            let units = [("EX", Unit::EX), ("PX", Unit::PX), ("EXAT", Unit::EXAT), ("PXAT", Unit::PXAT)];
+            let units =
+                [("EX", Unit::EX), ("PX", Unit::PX), ("EXAT", Unit::EXAT), ("PXAT", Unit::PXAT)];
             if request.is(at, "NX") && options.must_exist != Some(true) {
                 options.must_exist = Some(false);
             } else if request.is(at, "XX") && options.must_exist != Some(false) {

@@ -26,8 +26,7 @@ pub const COMMANDS: &[Command] = &[
         .about("1.2.0", "Begins a transaction: what follows is queued"),
     new("exec", 1, AT_ONCE.and(Flags::WRITE), Handler::Exec)
         .about("1.2.0", "Does what is queued, all at one instant"),
-    new("discard", 1, AT_ONCE, Handler::Session(discard))
-        .about("2.0.0", "Forgets what is queued"),
+    new("discard", 1, AT_ONCE, Handler::Session(discard)).about("2.0.0", "Forgets what is queued"),
     new("watch", -2, AT_ONCE, Handler::Alone(watch))
         .keys(Keys::ALL)
         .about("2.2.0", "Has EXEC do nothing if one of these keys changes before"),

@@ -16,7 +16,10 @@ fn requests(stream: &[u8], piece: usize, bounds: Bounds) -> Told {
         loop {
             let input = &stream[begin..have];
             let words = |bytes: &[u8], spans: &Spans| {
-                spans.iter().map(|(from, to)| bytes[*from as usize..*to as usize].to_vec()).collect()
+                spans
+                    .iter()
+                    .map(|(from, to)| bytes[*from as usize..*to as usize].to_vec())
+                    .collect()
             };
             begin += match parser.parse(input, bounds) {
                 Ok(Parsed::More) => break,
@@ -56,7 +59,12 @@ fn every_cut_says_the_same() {
     for stream in streams {
         let whole = requests(stream, stream.len(), OPEN);
         for piece in 1..stream.len() {
-            assert_eq!(requests(stream, piece, OPEN), whole, "{} in {piece}", stream.escape_ascii());
+            assert_eq!(
+                requests(stream, piece, OPEN),
+                whole,
+                "{} in {piece}",
+                stream.escape_ascii()
+            );
         }
     }
 }
@@ -122,7 +130,20 @@ fn nonsense_is_survived_in_every_cut() {
         seed
     };
     let pieces: [&[u8]; 14] = [
-        b"*", b"$", b"\r\n", b"\n", b"\r", b"1", b"3", b"0", b"-", b"\"", b"'", b"GET", b" ", b"*1\r\n$4\r\nPING\r\n",
+        b"*",
+        b"$",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"1",
+        b"3",
+        b"0",
+        b"-",
+        b"\"",
+        b"'",
+        b"GET",
+        b" ",
+        b"*1\r\n$4\r\nPING\r\n",
     ];
     for _ in 0..2000 {
         let mut stream = Vec::new();

@@ -1,0 +1,5 @@
+//! The Redis door from outside: a node in this process and sockets around it.
+
+mod basics;
+mod support;
+mod transactions;

@@ -2,7 +2,7 @@
 //! differences in `rules.rs`. Needs `redis-server` 7.0; where it is not installed this is said, and skipped.
 //!
 //! `CAIRN_COMMANDS` says how many commands (20,000 unless set; the acceptance run takes 100,000), `CAIRN_SEED` replays, `CAIRN_DIFFERENCES`
-//! is how many differences are collected before a run ends.
+//! is how many differences are collected before a run ends, `CAIRN_ONLY=GET,SET` sends those commands alone.
 
 mod chance;
 mod client;

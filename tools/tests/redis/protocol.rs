@@ -1,5 +1,6 @@
 //! Owns what no client sends: input that breaks the protocol, or that only a person at a terminal types. After each the server is asked to
-//! end the connection; everything it sent until then is compared.
+//! end the connection; everything it sent until then is compared. Not compared, since they differ on purpose: more than 1,048,576 arguments
+//! (Redis 7.0 takes any number that fits an int), and a line with a zero byte (Redis waits for ever).
 
 use crate::{
     command::quoted,
@@ -27,7 +28,6 @@ fn inputs() -> Vec<Vec<u8>> {
         "ECHO \"\\a\\b\\t\"\r\n",
         "\"\" x\r\n",
         "SET k\r\n",
-        "ECHO a\0b\r\n",
         "*0\r\n",
         "*-1\r\n",
         "*-5\r\n",
@@ -75,7 +75,7 @@ fn inputs() -> Vec<Vec<u8>> {
         "*4\r\n$4\r\nMSET\r\n$1\r\na\r\n",
     ];
     let mut all: Vec<Vec<u8>> = short.iter().map(|text| text.as_bytes().to_vec()).collect();
-    // Lines that never end.
+    // Lines that have no end.
     for first in [&b"x"[..], b"*1", b"*1\r\n$1", b"ECHO "] {
         all.push([first, &[b'1'; 70_000]].concat());
     }
@@ -85,7 +85,9 @@ fn inputs() -> Vec<Vec<u8>> {
 fn answer(server: &Server, input: &[u8], cut: usize) -> Result<Vec<u8>, String> {
     let mut link = server.link();
     let mut bytes = input.to_vec();
-    bytes.extend_from_slice(b"*1\r\n$4\r\nQUIT\r\n");
+    if input.ends_with(b"\n") {
+        bytes.extend_from_slice(b"*1\r\n$4\r\nQUIT\r\n");
+    }
     // The server may have closed before it read everything: what it answered is what counts.
     let _ = link.send(&bytes, cut);
     link.rest()
@@ -149,7 +151,9 @@ fn compare(redis: &Server, cairn: &Server, inputs: Vec<Vec<u8>>) -> String {
         for cut in [0, 1, input.len() / 2] {
             let (expected, found) = (answer(redis, &input, cut), answer(cairn, &input, cut));
             if hidden(&expected) != hidden(&found) {
-                let show = |answer: Result<Vec<u8>, String>| answer.map(|bytes| quoted(&bytes));
+                let show = |answer: Result<Vec<u8>, String>| {
+                    answer.map(|bytes| quoted(&bytes[..bytes.len().min(300)]))
+                };
                 let start = quoted(&input[..input.len().min(100)]);
                 differences += &format!(
                     "{start}, cut at {cut}\n  reference {:?}\n  subject   {:?}\n",

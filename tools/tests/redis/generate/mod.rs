@@ -39,12 +39,20 @@ pub struct Generator {
     /// Which connections are between MULTI and its end, as far as the sender can tell.
     multi: [bool; CONNECTIONS],
     newer: bool,
+    /// Which commands alone to send; all if empty.
+    only: Vec<String>,
 }
 
 impl Generator {
     /// With `newer` the subject is also asked what Redis 7.0 does not know yet.
     pub fn new(seed: u64, newer: bool) -> Self {
-        Self { chance: Chance::new(seed), multi: [false; CONNECTIONS], newer }
+        let only = std::env::var("CAIRN_ONLY").unwrap_or_default().to_ascii_uppercase();
+        let only = only.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        Self { chance: Chance::new(seed), multi: [false; CONNECTIONS], newer, only }
+    }
+
+    fn sends(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
     }
 
     /// All connections are new.
@@ -56,11 +64,11 @@ impl Generator {
     pub fn step(&mut self) -> (usize, Step) {
         let at = self.chance.below(CONNECTIONS as u64) as usize;
         let step = match self.chance.below(60) {
-            0 if !self.multi[at] => self.moment(),
-            1 if !self.multi[at] => self.scan(),
-            2 if !self.multi[at] => self.exchange(),
-            3 if !self.multi[at] => self.silence(),
-            4 if !self.multi[at] && self.newer => self.newer(),
+            0 if !self.multi[at] && self.only.is_empty() => self.moment(),
+            1 if !self.multi[at] && self.sends("SCAN") => self.scan(),
+            2 if !self.multi[at] && self.sends("DUMP") => self.exchange(),
+            3 if !self.multi[at] && self.only.is_empty() => self.silence(),
+            4 if !self.multi[at] && self.newer && self.only.is_empty() => self.newer(),
             _ => self.batch(at),
         };
         (at, step)
@@ -74,7 +82,7 @@ impl Generator {
         };
         let mut commands = Vec::new();
         for _ in 0..count {
-            let command = self.command(at);
+            let command = self.next(at);
             let quits = command.name() == "QUIT";
             let short = command.0.iter().map(Vec::len).sum::<usize>() < 1000;
             let inline = short && self.chance.one_in(30);
@@ -85,6 +93,17 @@ impl Generator {
         }
         let cut = if self.chance.one_in(4) { self.chance.below(400) as usize } else { 0 };
         Step::Batch { commands, cut }
+    }
+
+    fn next(&mut self, at: usize) -> Command {
+        loop {
+            let before = self.multi;
+            let command = self.command(at);
+            if self.sends(&command.name()) {
+                return command;
+            }
+            self.multi = before;
+        }
     }
 
     fn command(&mut self, at: usize) -> Command {

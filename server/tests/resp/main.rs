@@ -3,5 +3,6 @@
 mod abuse;
 mod basics;
 mod server;
+mod strings;
 mod support;
 mod transactions;

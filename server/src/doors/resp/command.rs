@@ -149,8 +149,10 @@ pub enum Group {
     Connection,
     /// Of the node.
     Server,
-    /// Strings and bits.
+    /// Strings.
     String,
+    /// Bits of strings.
+    Bitmap,
     /// Keys of any kind.
     Generic,
     /// `MULTI` and its like.
@@ -164,6 +166,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::String => "string",
+            Self::Bitmap => "bitmap",
             Self::Generic => "generic",
             Self::Transactions => "transactions",
         }

@@ -1,5 +1,7 @@
 //! The commands, one file per family: each has its rows of the table and their handlers.
 
+pub mod bitfield;
+pub mod bits;
 mod client;
 mod commands;
 mod config;
@@ -7,7 +9,11 @@ pub mod connection;
 mod diagnosis;
 mod info;
 pub mod keys;
+pub mod lcs;
+pub mod many;
 pub mod node;
+pub mod numbers;
+pub mod parts;
 pub mod server;
 pub mod strings;
 pub mod transactions;

@@ -5,11 +5,17 @@ use std::{collections::HashMap, sync::LazyLock};
 use super::{command::Command, fail::Fail, families, request::Request};
 
 /// The families in the order in which `COMMAND` lists them. A new family is a line here.
-static FAMILIES: [&[Command]; 6] = [
+static FAMILIES: [&[Command]; 12] = [
     families::connection::COMMANDS,
     families::server::COMMANDS,
     families::node::COMMANDS,
     families::strings::COMMANDS,
+    families::many::COMMANDS,
+    families::numbers::COMMANDS,
+    families::parts::COMMANDS,
+    families::lcs::COMMANDS,
+    families::bits::COMMANDS,
+    families::bitfield::COMMANDS,
     families::keys::COMMANDS,
     families::transactions::COMMANDS,
 ];

@@ -114,6 +114,7 @@ fn categories(command: &Command) -> Vec<&'static str> {
         Group::Connection => "@connection",
         Group::Generic => "@keyspace",
         Group::String => "@string",
+        Group::Bitmap => "@bitmap",
         Group::Transactions => "@transaction",
         Group::Server => "@admin",
     };

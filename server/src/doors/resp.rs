@@ -10,7 +10,7 @@
 //! * `parse`, `inline`: bytes to arguments. `request`: those arguments. `reply`: answers to bytes. `number`: numbers in both.
 //! * `command`, `table`: what commands there are. `families`: what they do, one file each. A new family is a file and a line in `table`.
 //! * `queue`: commands that wait, and who must wait for whom. `run`, `exec`: one command, several as one.
-//! * `view`: what a transaction saw and stages. `item`: how values lie in records. `expiry`: when they end. `databases`: which set a database is.
+//! * `view`: what a transaction saw and stages. `item`: how values lie in records. `expiry`: when they end. `dump`, `lzf`: how they travel. `glob`: patterns of keys. `databases`: which set a database is.
 //! * `session`: a connection's state. `clients`: all connections. `counters`, `slowlog`: what was done. `fail`: errors.
 //! * `door`: what ties it to the node. `serve`: from an accepted socket to a connection.
 
@@ -21,6 +21,7 @@ mod connection;
 mod counters;
 mod databases;
 mod door;
+mod dump;
 mod exec;
 mod expiry;
 mod fail;
@@ -28,6 +29,7 @@ mod families;
 mod glob;
 mod inline;
 mod item;
+mod lzf;
 mod number;
 pub mod parse;
 mod queue;

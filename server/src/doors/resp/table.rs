@@ -5,12 +5,16 @@ use std::{collections::HashMap, sync::LazyLock};
 use super::{command::Command, fail::Fail, families, request::Request};
 
 /// The families in the order in which `COMMAND` lists them. A new family is a line here.
-static FAMILIES: [&[Command]; 6] = [
+static FAMILIES: [&[Command]; 10] = [
     families::connection::COMMANDS,
     families::server::COMMANDS,
     families::node::COMMANDS,
     families::strings::COMMANDS,
     families::keys::COMMANDS,
+    families::expire::COMMANDS,
+    families::scan::COMMANDS,
+    families::dump::COMMANDS,
+    families::object::COMMANDS,
     families::transactions::COMMANDS,
 ];
 

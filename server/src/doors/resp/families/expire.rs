@@ -76,7 +76,8 @@ impl Conditions {
                 conditions.less = true;
             } else {
                 let mut text = b"ERR Unsupported option ".to_vec();
-                text.extend_from_slice(request.arg(at));
+                // As Redis shows it: up to a zero.
+                text.extend(request.arg(at).iter().take_while(|byte| **byte != 0));
                 return Err(Fail::new(text));
             }
         }

@@ -1,6 +1,8 @@
 //! The Redis door from outside: a node in this process and sockets around it.
 
+mod abuse;
 mod basics;
 mod keys;
+mod server;
 mod support;
 mod transactions;

@@ -21,7 +21,7 @@ thread_local! {
 /// Makes room to read into, from the thread's spare if the buffer is empty. `needed` bytes in all are known to come; of those not
 /// here yet only so much is reserved as has come already, so that a promise costs nothing.
 pub fn make_room(buffer: &mut BytesMut, needed: usize) {
-    if buffer.is_empty() {
+    if buffer.capacity() == 0 {
         *buffer =
             SPARE.try_with(|spare| std::mem::take(&mut *spare.borrow_mut())).unwrap_or_default();
     }

@@ -9,7 +9,7 @@ use std::{
     io,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
@@ -53,6 +53,8 @@ pub struct Connection<R, F> {
     queue: Queue<R, F>,
     /// A command that waits until those it depends on are applied.
     stalled: Option<(Entry, Request)>,
+    /// Woken when the connection is told to end.
+    waker: Option<Waker>,
     /// Nothing more is read: the client has gone, or has said something that cannot be understood.
     deaf: bool,
     /// Bytes counted as held of a request that is not complete.
@@ -96,6 +98,7 @@ where
             output: Vec::new(),
             sent: 0,
             stalled: None,
+            waker: None,
             deaf: false,
             held: 0,
             door,
@@ -395,7 +398,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        match this.connected.client.ending(cx.waker()) {
+        if !this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            this.connected.client.watch(cx.waker());
+            this.waker = Some(cx.waker().clone());
+        }
+        match this.connected.client.ending() {
             None => {}
             Some(End::Now) => return Poll::Ready(Ok(())),
             Some(End::Answered) => {

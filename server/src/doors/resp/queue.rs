@@ -269,7 +269,9 @@ where
 
     /// Gives back what an idle connection does not need.
     pub fn rest(&mut self) {
-        self.spare = Vec::new();
+        // One box is kept: most turns need one, and ten thousand are still little.
+        self.spare.truncate(1);
+        self.spare.shrink_to(1);
         if self.items.is_empty() && self.items.capacity() > 0 {
             self.items = VecDeque::new();
         }

@@ -94,3 +94,31 @@ fn rates(door: &Door, last: Last) -> Last {
     rates.bytes_out.store(now.bytes_out.saturating_sub(last.bytes_out), Relaxed);
     now
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+
+    use super::*;
+    use crate::doors::resp::{
+        reply::Reply,
+        run::{Ended, Job},
+    };
+
+    fn size<R, F>(_: R) -> (usize, usize)
+    where
+        R: Fn(Arc<Door>, Job, Reply) -> F,
+        F: Future<Output = Ended>,
+    {
+        (size_of::<Connection<R, F>>(), size_of::<F>())
+    }
+
+    /// Ten thousand idle connections are to cost less than 200 MB: what one holds must stay far below 20 KB.
+    #[test]
+    fn a_connection_is_small() {
+        let (connection, command) = size(run);
+        println!("connection {connection} bytes, command {command} bytes");
+        assert!(connection <= 1024, "{connection}");
+        assert!(command <= 4096, "{command}");
+    }
+}

@@ -88,7 +88,7 @@ pub struct View<'a> {
     now_ms: u64,
     entries: SmallVec<[Entry; 1]>,
     /// Where each key's entry is, once there are many.
-    table: HashMap<Place, u32>,
+    table: Option<Box<HashMap<Place, u32>>>,
     /// What the running command of several staged over, to be put back if it fails.
     undo: Option<Vec<(usize, Option<Staged>)>>,
     /// Bytes of the values seen.
@@ -113,7 +113,7 @@ impl std::hash::Hash for Place {
 impl<'a> View<'a> {
     /// An empty view of database `db`.
     pub fn new(door: &'a Door, db: u8) -> Self {
-        let (entries, table) = (SmallVec::new(), HashMap::new());
+        let (entries, table) = (SmallVec::new(), None);
         Self { door, db, now_ms: door.now_ms(), entries, table, undo: None, held: 0 }
     }
 
@@ -229,11 +229,12 @@ impl<'a> View<'a> {
 
     fn add(&mut self, entry: Entry) -> usize {
         if self.entries.len() >= FEW {
-            if self.table.is_empty() {
-                let places = self.entries.iter().enumerate();
-                self.table = places.map(|(at, e)| (e.place.clone(), at as u32)).collect();
-            }
-            self.table.insert(entry.place.clone(), self.entries.len() as u32);
+            let entries = &self.entries;
+            let table = self.table.get_or_insert_with(|| {
+                let places = entries.iter().enumerate();
+                Box::new(places.map(|(at, e)| (e.place.clone(), at as u32)).collect())
+            });
+            table.insert(entry.place.clone(), self.entries.len() as u32);
         }
         self.entries.push(entry);
         self.entries.len() - 1
@@ -242,19 +243,19 @@ impl<'a> View<'a> {
     fn place(&self, db: u8, key: &[u8]) -> Result<Place, Fail> {
         let set = self.door.set(db).ok_or(NO_DATABASE)?;
         let user = super::databases::user_key(key);
-        let key = Key::new(set, user).map_err(cairn_engine::Error::from)?;
+        let key = Key::in_known_set(set, user).map_err(cairn_engine::Error::from)?;
         Ok(Place { db, key })
     }
 
     fn find(&self, db: u8, key: &[u8]) -> Option<usize> {
-        if self.table.is_empty() {
+        let Some(table) = &self.table else {
             let same = |entry: &Entry| {
                 entry.place.db == db && super::databases::is_user_key(entry.place.key.user(), key)
             };
             return self.entries.iter().position(same);
-        }
-        let key = Key::new("", super::databases::user_key(key)).ok()?;
-        self.table.get(&Place { db, key }).map(|at| *at as usize)
+        };
+        let key = Key::in_known_set("", super::databases::user_key(key)).ok()?;
+        table.get(&Place { db, key }).map(|at| *at as usize)
     }
 
     fn item<'v>(&self, entry: &'v Entry) -> Result<Option<Item<'v>>, Halt> {
@@ -288,7 +289,7 @@ impl<'a> View<'a> {
     /// Forgets all.
     pub fn clear(&mut self) {
         self.entries.clear();
-        self.table.clear();
+        self.table = None;
         self.held = 0;
         self.now_ms = self.door.now_ms();
     }
@@ -326,9 +327,9 @@ impl<'a> View<'a> {
             return Err(TOO_MUCH);
         }
         let same = |entry: &Entry| entry.place == place;
-        let at = match self.table.is_empty() {
-            true => self.entries.iter().position(same),
-            false => self.table.get(&place).map(|at| *at as usize),
+        let at = match &self.table {
+            None => self.entries.iter().position(same),
+            Some(table) => table.get(&place).map(|at| *at as usize),
         };
         match at {
             Some(at) => self.entries[at].sight = Some(sight),

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod basics;
+mod keys;
 mod server;
 mod strings;
 mod support;

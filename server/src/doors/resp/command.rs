@@ -50,8 +50,6 @@ pub enum Keys {
         /// From one to the next.
         step: usize,
     },
-    /// As the request itself says.
-    By(fn(&Request) -> Places),
 }
 
 /// Arguments that are keys.
@@ -67,7 +65,6 @@ impl Keys {
     pub fn of(&self, request: &Request) -> Places {
         match self {
             Self::None => Places::new(),
-            Self::By(places) => places(request),
             Self::Range { first, last, step } => {
                 let count = request.len() as isize;
                 let last = if *last < 0 { count + last } else { *last };

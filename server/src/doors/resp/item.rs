@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use cairn_engine::{
     Record,
-    format::ValueRef,
-    model::{NEVER, VoidTime},
+    format::{RECORD_HEADER_BYTES, ValueRef},
+    model::{NEVER, SizeClass, VoidTime},
 };
 use smallvec::SmallVec;
 
@@ -12,6 +12,10 @@ use super::fail::{Fail, WRONG_TYPE};
 
 /// The bin of a string.
 pub const STRING: &str = "s";
+
+/// Bytes that a record of a string takes besides header, key and value: at most those of its set's name, and those of its bin.
+const SET: usize = 4;
+const BIN: usize = 8;
 
 const MALFORMED: Fail = Fail::text("IOERR a record with a valid checksum does not parse");
 
@@ -104,6 +108,17 @@ impl<'v> Item<'v> {
     /// Bytes of the value, roughly if it is not a string.
     pub fn size(&self) -> usize {
         self.string().map_or(1024, <[u8]>::len)
+    }
+
+    /// Bytes that it takes on the device under a key of so many bytes.
+    pub fn stored_bytes(&self, key_len: usize) -> u64 {
+        match self.holds {
+            Holds::Record(record) => record.stored_bytes(),
+            Holds::String(value) => {
+                let bytes = RECORD_HEADER_BYTES + SET + key_len + BIN + value.len();
+                SizeClass::for_bytes((bytes as u64).min(SizeClass::MAX_BYTES)).bytes()
+            }
+        }
     }
 
     /// When it ends.

@@ -32,7 +32,8 @@ mod tests {
     /// The ends of the range of numbers are where such arithmetic goes wrong, with a slice out of bounds.
     #[test]
     fn places_are_cut_to_the_string() {
-        const TABLE: [(i64, i64, u64, Option<(u64, u64)>); 14] = [
+        type Case = (i64, i64, u64, Option<(u64, u64)>);
+        const TABLE: [Case; 14] = [
             (0, -1, 3, Some((0, 2))),
             (1, 1, 3, Some((1, 1))),
             (-2, 10, 3, Some((1, 2))),

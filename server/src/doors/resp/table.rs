@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::LazyLock};
 use super::{command::Command, fail::Fail, families, request::Request};
 
 /// The families in the order in which `COMMAND` lists them. A new family is a line here.
-static FAMILIES: [&[Command]; 12] = [
+static FAMILIES: [&[Command]; 16] = [
     families::connection::COMMANDS,
     families::server::COMMANDS,
     families::node::COMMANDS,
@@ -17,6 +17,10 @@ static FAMILIES: [&[Command]; 12] = [
     families::bits::COMMANDS,
     families::bitfield::COMMANDS,
     families::keys::COMMANDS,
+    families::expire::COMMANDS,
+    families::scan::COMMANDS,
+    families::dump::COMMANDS,
+    families::object::COMMANDS,
     families::transactions::COMMANDS,
 ];
 

@@ -88,7 +88,7 @@ pub struct View<'a> {
     now_ms: u64,
     entries: SmallVec<[Entry; 1]>,
     /// Where each key's entry is, once there are many.
-    table: Option<Box<HashMap<Place, u32>>>,
+    table: Option<HashMap<Place, u32>>,
     /// What the running command of several staged over, to be put back if it fails.
     undo: Option<Vec<(usize, Option<Staged>)>>,
     /// Bytes of the values seen.
@@ -232,7 +232,7 @@ impl<'a> View<'a> {
             let entries = &self.entries;
             let table = self.table.get_or_insert_with(|| {
                 let places = entries.iter().enumerate();
-                Box::new(places.map(|(at, e)| (e.place.clone(), at as u32)).collect())
+                places.map(|(at, e)| (e.place.clone(), at as u32)).collect()
             });
             table.insert(entry.place.clone(), self.entries.len() as u32);
         }

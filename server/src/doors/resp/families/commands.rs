@@ -94,7 +94,7 @@ fn tell(command: &Command, reply: &mut Reply) {
     command.flags.names().for_each(|flag| reply.simple(flag));
     let (first, last, step) = match command.keys {
         Keys::Range { first, last, step } => (first as i64, last as i64, step as i64),
-        Keys::None | Keys::By(_) => (0, 0, 0),
+        Keys::None => (0, 0, 0),
     };
     reply.int(first);
     reply.int(last);

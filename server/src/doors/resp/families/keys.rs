@@ -1,9 +1,9 @@
-//! Keys of any kind: `DEL`, `EXISTS`, `TTL`, `EXPIRE` and their like.
+//! Keys of any kind of value: `DEL`, `EXISTS`, `TYPE`, `RENAME`, `COPY`, `MOVE` and their like.
 
 use super::super::{
     command::{Command, Flags, Group, Handler, Keys, OnKeys},
-    expiry::{Unit, void_time},
-    fail::{Fail, NOT_AN_INTEGER},
+    databases::DATABASES,
+    fail::{Fail, NO_DATABASE, NO_SUCH_KEY, NOT_AN_INTEGER, SYNTAX},
     number::integer,
     reply::Reply,
     request::Request,
@@ -12,30 +12,46 @@ use super::super::{
 
 const READ: Flags = Flags::READONLY.and(Flags::FAST);
 const WRITE: Flags = Flags::WRITE.and(Flags::FAST);
+/// From argument 1 to argument 2.
+const TWO: Keys = Keys::Range { first: 1, last: 2, step: 1 };
+
+const SAME: Fail = Fail::text("ERR source and destination objects are the same");
+const NOT_SMALL: Fail =
+    Fail::text("ERR value is out of range, value must between -2147483648 and 2147483647");
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
-    several("del", Flags::WRITE.and(Flags::PREFETCH), del)
+    several("del", Flags::WRITE, del)
         .about("1.0.0", "Deletes keys at one instant; answers how many there were"),
-    several("exists", READ.and(Flags::PREFETCH), exists)
-        .about("1.0.0", "Answers how many of the keys there are"),
+    several("unlink", WRITE, del)
+        .about("4.0.0", "Deletes keys as DEL does; their space is won back later"),
+    several("exists", READ, exists).about("1.0.0", "Answers how many of the keys there are"),
+    several("touch", READ, exists)
+        .about("3.2.1", "Answers how many of the keys there are; accesses leave no trace"),
     on_key("type", 2, READ, kind).about("1.0.0", "Answers the kind of value a key holds"),
-    on_key("ttl", 2, READ, |view, request, reply| left(view, request, reply, 1000))
-        .about("1.0.0", "Answers the seconds until a key ends"),
-    on_key("pttl", 2, READ, |view, request, reply| left(view, request, reply, 1))
-        .about("2.6.0", "Answers the milliseconds until a key ends"),
-    on_key("expire", -3, WRITE, |view, request, reply| {
-        expire(view, request, reply, Unit::EX, "expire")
-    })
-    .about("1.0.0", "Has a key end in so many seconds"),
+    new("rename", 3, Flags::WRITE, rename)
+        .keys(TWO)
+        .about("1.0.0", "Gives a value another key, with its end; what was there is lost"),
+    new("renamenx", 3, WRITE.and(Flags::PREFETCH), rename_new)
+        .keys(TWO)
+        .about("1.0.0", "Gives a value another key if there is none"),
+    new("copy", -3, Flags::WRITE.and(Flags::DENYOOM), copy)
+        .keys(TWO)
+        .about("6.2.0", "Copies a value with its end to another key, perhaps of another database"),
+    on_key("move", 3, WRITE, move_away)
+        .about("1.0.0", "Moves a key with its end to another database"),
 ];
+
+const fn new(name: &'static str, arity: isize, flags: Flags, handler: OnKeys) -> Command {
+    Command::new(name, arity, flags, Group::Generic, Handler::Keys(handler))
+}
 
 const fn on_key(name: &'static str, arity: isize, flags: Flags, handler: OnKeys) -> Command {
     Command::on_key(name, arity, flags, Group::Generic, handler)
 }
 
 const fn several(name: &'static str, flags: Flags, handler: OnKeys) -> Command {
-    Command::new(name, -2, flags, Group::Generic, Handler::Keys(handler)).keys(Keys::ALL)
+    new(name, -2, flags.and(Flags::PREFETCH), handler).keys(Keys::ALL)
 }
 
 fn del(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
@@ -61,84 +77,80 @@ fn kind(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(),
     Ok(())
 }
 
-/// The time until a key ends in units of so many milliseconds; -1 for never, -2 for no key.
-fn left(view: &mut View<'_>, request: &Request, reply: &mut Reply, unit: u64) -> Result<(), Halt> {
-    let now = view.now_ms();
-    reply.int(match view.get(request.arg(1))?.map(|item| item.expires_ms()) {
-        None => -2,
-        Some(None) => -1,
-        Some(Some(end)) => ((end.saturating_sub(now) + unit / 2) / unit) as i64,
-    });
+fn rename(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
+    rename_if(view, request, |_| Ok(true))?;
+    reply.ok();
     Ok(())
 }
 
-/// Conditions on the end that a key has.
-#[derive(Default)]
-struct Conditions {
-    none: bool,
-    some: bool,
-    greater: bool,
-    less: bool,
+fn rename_new(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
+    let renamed = rename_if(view, request, |view| Ok(view.get(request.arg(2))?.is_none()))?;
+    reply.int(renamed.into());
+    Ok(())
 }
 
-impl Conditions {
-    fn read(request: &Request) -> Result<Self, Fail> {
-        let mut conditions = Self::default();
-        for at in 3..request.len() {
-            if request.is(at, "NX") {
-                conditions.none = true;
-            } else if request.is(at, "XX") {
-                conditions.some = true;
-            } else if request.is(at, "GT") {
-                conditions.greater = true;
-            } else if request.is(at, "LT") {
-                conditions.less = true;
-            } else {
-                let mut text = b"ERR Unsupported option ".to_vec();
-                text.extend_from_slice(request.arg(at));
-                return Err(Fail::new(text));
-            }
-        }
-        if conditions.none && (conditions.some || conditions.greater || conditions.less) {
-            return Err(Fail::text(
-                "ERR NX and XX, GT or LT options at the same time are not compatible",
-            ));
-        }
-        if conditions.greater && conditions.less {
-            return Err(Fail::text("ERR GT and LT options at the same time are not compatible"));
-        }
-        Ok(conditions)
-    }
-
-    /// Whether an end at `new` may take the place of the one there is; never is later than every instant.
-    fn allow(&self, old: Option<u64>, new: i64) -> bool {
-        let old = old.map(|old| i64::try_from(old).unwrap_or(i64::MAX));
-        !(self.none && old.is_some()
-            || self.some && old.is_none()
-            || self.greater && old.is_none_or(|old| new <= old)
-            || self.less && old.is_some_and(|old| new >= old))
-    }
-}
-
-fn expire(
+/// Renames when `may` says so; whether it did.
+fn rename_if(
     view: &mut View<'_>,
     request: &Request,
-    reply: &mut Reply,
-    unit: Unit,
-    command: &str,
-) -> Result<(), Halt> {
-    let conditions = Conditions::read(request)?;
-    let number = integer(request.arg(2)).ok_or(NOT_AN_INTEGER)?;
-    let now = view.now_ms();
-    let end = unit.instant(number, now).ok_or_else(|| Fail::expire_time(command))?;
-    let key = request.arg(1);
-    let allowed = view.get(key)?.is_some_and(|item| conditions.allow(item.expires_ms(), end));
-    if allowed {
-        match void_time(end) {
-            Some(end) => view.expire(key, end)?,
-            None => view.delete(key)?,
-        };
+    may: impl FnOnce(&View<'_>) -> Result<bool, Halt>,
+) -> Result<bool, Halt> {
+    let (from, to) = (request.arg(1), request.arg(2));
+    let item = view.get(from)?.ok_or(NO_SUCH_KEY)?;
+    let (content, void_time) = (item.content(), item.void_time());
+    if from == to || !may(view)? {
+        return Ok(false);
     }
-    reply.int(allowed.into());
+    view.delete(from)?;
+    view.put(to, content, void_time)?;
+    Ok(true)
+}
+
+fn copy(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
+    let (mut db, mut replace, mut at) = (view.db(), false, 3);
+    while at < request.len() {
+        if request.is(at, "REPLACE") {
+            replace = true;
+            at += 1;
+        } else if request.is(at, "DB") && at + 1 < request.len() {
+            db = database(request.arg(at + 1))?;
+            at += 2;
+        } else {
+            return Err(SYNTAX.into());
+        }
+    }
+    let copied = carry(view, request.arg(1), db, request.arg(2), replace)?;
+    reply.int(copied.into());
     Ok(())
+}
+
+fn move_away(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
+    let key = request.arg(1);
+    let moved = carry(view, key, database(request.arg(2))?, key, false)?;
+    if moved {
+        view.delete(key)?;
+    }
+    reply.int(moved.into());
+    Ok(())
+}
+
+/// Puts what `from` holds into `to` of database `db`; whether it did.
+fn carry(view: &mut View<'_>, from: &[u8], db: u8, to: &[u8], replace: bool) -> Result<bool, Halt> {
+    if db == view.db() && from == to {
+        return Err(SAME.into());
+    }
+    let Some(item) = view.get(from)? else { return Ok(false) };
+    let (content, void_time) = (item.content(), item.void_time());
+    if !replace && view.get_in(db, to)?.is_some() {
+        return Ok(false);
+    }
+    view.put_in(db, to, content, void_time)?;
+    Ok(true)
+}
+
+/// The database that a command on keys names.
+fn database(text: &[u8]) -> Result<u8, Fail> {
+    let number = integer(text).ok_or(NOT_AN_INTEGER)?;
+    let number = i32::try_from(number).map_err(|_| NOT_SMALL)?;
+    u8::try_from(number).ok().filter(|db| usize::from(*db) < DATABASES).ok_or(NO_DATABASE)
 }

@@ -24,7 +24,6 @@ pub fn integer(text: &[u8]) -> Option<i64> {
 }
 
 /// A double with 17 significant digits and no trailing zeros, as C's `%.17g` writes it.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the types to come"))]
 pub fn double(number: f64) -> String {
     const DIGITS: usize = 17;
     if number.is_nan() {
@@ -44,7 +43,6 @@ pub fn double(number: f64) -> String {
     trimmed(&format!("{number:.decimals$}")).into()
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "for the types to come"))]
 fn trimmed(number: &str) -> &str {
     match number.contains('.') {
         true => number.trim_end_matches('0').trim_end_matches('.'),

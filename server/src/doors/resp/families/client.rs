@@ -221,10 +221,10 @@ struct Which {
 impl Which {
     fn read(request: &Request) -> Result<Self, Fail> {
         let mut which = Self { spare_own: true, ..Self::default() };
-        if !request.len().is_multiple_of(2) {
-            return Err(SYNTAX);
-        }
         for at in (2..request.len()).step_by(2) {
+            if at + 1 == request.len() {
+                return Err(SYNTAX);
+            }
             let value = request.arg(at + 1);
             // An address that is none fits nobody.
             let address = || std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());

@@ -113,7 +113,7 @@ fn authenticate(session: &mut Session, door: &Door, user: &[u8], password: &[u8]
     Ok(())
 }
 
-/// `HELLO [version [AUTH user password] [SETNAME name]]`. Nothing is changed unless all of it is right.
+/// `HELLO [version [AUTH user password] [SETNAME name]]`. Who is authenticated stays so, whatever else is wrong.
 fn hello(session: &mut Session, door: &Door, request: &Request, reply: &mut Reply) -> Done {
     let mut version = None;
     if request.len() > 1 {
@@ -125,11 +125,11 @@ fn hello(session: &mut Session, door: &Door, request: &Request, reply: &mut Repl
             return Err(Fail::text("NOPROTO unsupported protocol version"));
         }
     }
-    let (mut name, mut credentials, mut at) = (None, None, 2);
+    let (mut name, mut at) = (None, 2);
     while at < request.len() {
         let more = request.len() - 1 - at;
         if request.is(at, "AUTH") && more >= 2 {
-            credentials = Some((request.arg(at + 1), request.arg(at + 2)));
+            authenticate(session, door, request.arg(at + 1), request.arg(at + 2))?;
             at += 3;
         } else if request.is(at, "SETNAME") && more >= 1 {
             name = Some(super::client::name_of(request.arg(at + 1))?);
@@ -140,9 +140,6 @@ fn hello(session: &mut Session, door: &Door, request: &Request, reply: &mut Repl
             text.push(b'\'');
             return Err(Fail::new(text));
         }
-    }
-    if let Some((user, password)) = credentials {
-        authenticate(session, door, user, password)?;
     }
     if !session.authenticated {
         return Err(HELLO_FIRST);

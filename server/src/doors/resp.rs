@@ -10,10 +10,12 @@
 //! * `parse`, `inline`: bytes to arguments. `request`: those arguments. `reply`: answers to bytes. `number`: numbers in both.
 //! * `command`, `table`: what commands there are. `families`: what they do, one file each. A new family is a file and a line in `table`.
 //! * `queue`: commands that wait, and who must wait for whom. `run`, `exec`: one command, several as one.
+//! * `range`, `bitwise`, `subsequence`, `extended`: what commands on strings work out: ranges, bits, what two have in common, sums.
 //! * `view`: what a transaction saw and stages. `item`: how values lie in records. `expiry`: when they end. `dump`, `lzf`: how they travel. `glob`: patterns of keys. `databases`: which set a database is.
 //! * `session`: a connection's state. `clients`: all connections. `counters`, `slowlog`: what was done. `fail`: errors.
 //! * `door`: what ties it to the node. `serve`: from an accepted socket to a connection.
 
+mod bitwise;
 mod buffers;
 mod clients;
 mod command;
@@ -24,6 +26,7 @@ mod door;
 mod dump;
 mod exec;
 mod expiry;
+mod extended;
 mod fail;
 mod families;
 mod glob;
@@ -33,12 +36,14 @@ mod lzf;
 mod number;
 pub mod parse;
 mod queue;
+mod range;
 mod reply;
 mod request;
 mod run;
 mod serve;
 mod session;
 mod slowlog;
+mod subsequence;
 mod table;
 mod view;
 

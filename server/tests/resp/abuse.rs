@@ -93,3 +93,13 @@ fn idle_connections_are_closed() {
     }
     assert_eq!(idle.until_closed(), "");
 }
+
+/// A browser that a web page has sent here is not listened to: a line of its request could be a command.
+#[test]
+fn browsers_are_hung_up_on() {
+    let node = TestNode::start();
+    let mut browser = node.client();
+    browser.send(b"POST / HTTP/1.1\r\nHost: localhost:6379\r\n\r\nSET a 1\r\n");
+    assert_eq!(browser.until_closed(), "");
+    assert_eq!(node.client().ask(&["EXISTS", "a"]), ":0\r\n");
+}

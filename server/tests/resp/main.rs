@@ -4,5 +4,6 @@ mod abuse;
 mod basics;
 mod keys;
 mod server;
+mod strings;
 mod support;
 mod transactions;

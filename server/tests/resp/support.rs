@@ -109,7 +109,7 @@ impl Client {
     /// The same, however the node closes it: with unread bytes of ours the kernel resets.
     pub fn until_closed(mut self) -> String {
         let mut piece = [0; 4096];
-        while let Ok(count @ 1..) = self.socket.read(&mut piece) {
+        while let Ok(count @ 1..) = self.read_some(&mut piece) {
             self.read.extend_from_slice(&piece[..count]);
         }
         String::from_utf8(self.read).unwrap()
@@ -119,7 +119,7 @@ impl Client {
     pub fn until_answered(mut self) -> Option<String> {
         let mut piece = [0; 4096];
         while answer_len(&self.read).is_none() {
-            let count = self.socket.read(&mut piece).unwrap_or(0);
+            let count = self.read_some(&mut piece).unwrap_or(0);
             self.read.extend_from_slice(&piece[..count]);
             if count == 0 {
                 return None;
@@ -128,9 +128,19 @@ impl Client {
         String::from_utf8(self.read).ok()
     }
 
+    /// A read with a time limit may be interrupted, and then has read nothing.
+    fn read_some(&mut self, piece: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            match self.socket.read(piece) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+
     fn more(&mut self) -> bool {
         let mut piece = [0; 64 << 10];
-        let count = self.socket.read(&mut piece).unwrap();
+        let count = self.read_some(&mut piece).unwrap();
         self.read.extend_from_slice(&piece[..count]);
         count > 0
     }

@@ -105,3 +105,14 @@ fn transfers_keep_the_sum() {
         });
     });
 }
+
+/// EXEC with arguments ends the transaction, so that what follows is not queued behind a client's mistake.
+#[test]
+fn a_refused_exec_ends_the_transaction() {
+    let node = TestNode::start();
+    let mut client = node.client();
+    client.ask(&["MULTI"]);
+    client.ask(&["SET", "a", "1"]);
+    assert!(client.ask(&["EXEC", "now"]).starts_with("-EXECABORT "));
+    assert_eq!(client.ask(&["GET", "a"]), "$-1\r\n");
+}

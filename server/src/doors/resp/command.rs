@@ -151,8 +151,10 @@ pub enum Group {
     Connection,
     /// Of the node.
     Server,
-    /// Strings and bits.
+    /// Strings.
     String,
+    /// Bits of strings.
+    Bitmap,
     /// Keys of any kind.
     Generic,
     /// `MULTI` and its like.
@@ -166,6 +168,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::String => "string",
+            Self::Bitmap => "bitmap",
             Self::Generic => "generic",
             Self::Transactions => "transactions",
         }
@@ -272,7 +275,7 @@ impl Command {
         };
         self.subcommands.iter().find(named).ok_or_else(|| {
             let mut text = b"ERR unknown subcommand '".to_vec();
-            text.extend_from_slice(&request.arg(1)[..request.arg(1).len().min(128)]);
+            text.extend_from_slice(Fail::shown(request.arg(1), 128));
             text.extend_from_slice(b"'. Try ");
             text.extend_from_slice(self.name.to_ascii_uppercase().as_bytes());
             text.extend_from_slice(b" HELP.");

@@ -24,7 +24,7 @@ use super::{
     counters,
     door::Door,
     fail::Fail,
-    parse::{Bounds, Parsed, Parser},
+    parse::{Bounds, Parsed, Parser, ProtocolError},
     queue::{Queue, Turn},
     reply::Reply,
     request::Request,
@@ -35,6 +35,8 @@ use super::{
 
 /// Commands taken before other connections have their turn.
 const TURN: usize = 256;
+/// Requests that are understood before the first of them is begun.
+const AHEAD: usize = 16;
 /// Bytes of answers that are sent before more is done.
 const ENOUGH: usize = 256 << 10;
 
@@ -47,6 +49,10 @@ pub struct Connection<R, F> {
     session: Option<Box<Session>>,
     parser: Parser,
     input: BytesMut,
+    /// Requests that are understood and not begun, the next one last.
+    ahead: Vec<Request>,
+    /// What stands behind them, if it cannot be understood.
+    broken: Option<ProtocolError>,
     output: Vec<u8>,
     /// Bytes of `output` that are sent.
     sent: usize,
@@ -95,6 +101,8 @@ where
             session: Some(Box::new(session)),
             parser: Parser::default(),
             input: BytesMut::new(),
+            ahead: Vec::new(),
+            broken: None,
             output: Vec::new(),
             sent: 0,
             stalled: None,
@@ -149,7 +157,7 @@ where
         }
         let blocked = match &self.stalled {
             Some((entry, request)) => self.queue.conflicts(*entry, request, session.db),
-            None => self.deaf && self.input.is_empty(),
+            None => self.deaf && self.ahead.is_empty(),
         };
         !blocked
             && !self.queue.is_full()
@@ -162,31 +170,16 @@ where
 
     /// Takes the next command from what was read; whether there was one.
     fn take(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(session) = &mut self.session else { return false };
-        let bounds = Bounds {
-            authenticated: session.authenticated,
-            request_max: self.door.shared.config.request_max as usize,
-        };
-        let request = match self.parser.parse(&self.input, bounds) {
-            Ok(Parsed::More) => return false,
-            Ok(Parsed::Nothing(len)) => {
-                let _ = self.input.split_to(len);
-                return true;
-            }
-            Ok(Parsed::Request(len, spans)) => {
-                Request::new(self.input.split_to(len).freeze(), spans)
-            }
-            Ok(Parsed::Inline(len, bytes, spans)) => {
-                let _ = self.input.split_to(len);
-                Request::new(Bytes::from(bytes), spans)
-            }
-            Err(error) => {
+        if self.ahead.is_empty() && self.broken.is_none() {
+            self.understand();
+        }
+        let Some(request) = self.ahead.pop() else {
+            if let (Some(error), Some(session)) = (self.broken, &mut self.session) {
                 session.closing = true;
                 self.hang_up();
-                let fail = Fail::new(format!("ERR {error}"));
-                self.fail(None, &fail);
-                return false;
+                self.fail(None, &Fail::new(format!("ERR {error}")));
             }
+            return false;
         };
         match self.admit(&request) {
             Ok(Some(entry)) => self.start(entry, request, cx),
@@ -196,14 +189,66 @@ where
         true
     }
 
+    /// Takes requests from what was read: several at once, so that what they will read is on its way to the CPU meanwhile. Whoever is
+    /// not authenticated is understood one request at a time: the next one may be allowed more.
+    fn understand(&mut self) {
+        let Some(session) = &self.session else { return };
+        let authenticated = session.authenticated;
+        let request_max = self.door.shared.config.request_max as usize;
+        let most = if authenticated { AHEAD } else { 1 };
+        while self.ahead.len() < most {
+            let request =
+                match self.parser.parse(&self.input, Bounds { authenticated, request_max }) {
+                    Ok(Parsed::More) => break,
+                    Ok(Parsed::Nothing(len)) => {
+                        let _ = self.input.split_to(len);
+                        continue;
+                    }
+                    Ok(Parsed::Request(len, spans)) => {
+                        Request::new(self.input.split_to(len).freeze(), spans)
+                    }
+                    Ok(Parsed::Inline(len, bytes, spans)) => {
+                        let _ = self.input.split_to(len);
+                        Request::new(Bytes::from(bytes), spans)
+                    }
+                    Err(error) => {
+                        self.broken = Some(error);
+                        break;
+                    }
+                };
+            self.ahead.push(request);
+        }
+        if self.ahead.len() > 1 {
+            self.door.prefetch(session.db, &self.ahead);
+        }
+        self.ahead.reverse();
+    }
+
     /// The command a request is, if it is to be done now; `None` when it was queued.
     fn admit(&mut self, request: &Request) -> Result<Option<Entry>, (Option<Entry>, Fail)> {
         let Some(session) = &mut self.session else { return Ok(None) };
-        let entry = table::find(request).map_err(|fail| {
+        let found = table::find(request);
+        let allowed = match &found {
+            Ok(entry) => session.may(*entry),
+            Err(fail) => Err(fail.clone()),
+        };
+        if let Err(fail) = allowed {
+            let named = found.ok().or_else(|| table::named(request.arg(0)));
+            if named.is_some_and(|entry| matches!(entry.command.handler, Handler::Exec)) {
+                session.leave_multi();
+                session.unwatch();
+                return Err((named, Fail::exec_aborted(&fail)));
+            }
             session.refuse();
-            (table::named(request.arg(0)), fail)
-        })?;
-        session.may(entry).map_err(|fail| (Some(entry), fail))?;
+            if named.is_none() && (request.is(0, "POST") || request.is(0, "HOST:")) {
+                // A web page that has a browser talk to us: it learns nothing, and what follows is not looked at.
+                session.closing = true;
+                self.hang_up();
+                return Ok(None);
+            }
+            return Err((named, fail));
+        }
+        let Ok(entry) = found else { return Ok(None) };
         session.client.command.store(entry.number as u16, Relaxed);
         let flags = entry.command.flags;
         if session.multi.is_none() || flags.has(Flags::NOT_QUEUED) {
@@ -295,6 +340,8 @@ where
     fn hang_up(&mut self) {
         self.deaf = true;
         self.input = BytesMut::new();
+        self.ahead = Vec::new();
+        self.broken = None;
         self.may_hold();
         self.parser = Parser::default();
     }
@@ -379,7 +426,8 @@ where
 
     fn show(&self) {
         let client = &self.connected.client;
-        client.input.store(self.input.len(), Relaxed);
+        let ahead: usize = self.ahead.iter().map(Request::bytes_len).sum();
+        client.input.store(self.input.len() + ahead, Relaxed);
         client.output.store(self.output.len() - self.sent + self.queue.bytes(), Relaxed);
         if let Some(session) = &self.session {
             client.db.store(session.db, Relaxed);
@@ -418,7 +466,12 @@ where
         }
         match stop {
             Stop::Yield => cx.waker().wake_by_ref(),
-            Stop::Idle => this.queue.rest(),
+            Stop::Idle => {
+                this.queue.rest();
+                if this.ahead.is_empty() {
+                    this.ahead = Vec::new();
+                }
+            }
         }
         Poll::Pending
     }

@@ -8,9 +8,18 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use cairn_engine::Namespace;
+use cairn_engine::{Namespace, model::Key};
+use smallvec::SmallVec;
 
-use super::{clients::Clients, counters::Counters, databases::Databases, slowlog::SlowLog};
+use super::{
+    clients::Clients,
+    command::Keys,
+    counters::{Counted, Counters},
+    databases::{Databases, user_key},
+    request::Request,
+    slowlog::SlowLog,
+    table,
+};
 use crate::{
     config::RespConfig,
     state::{Served, State},
@@ -82,6 +91,32 @@ impl Shared {
         self.counters.iter().map(|counters| of(counters).load(Relaxed)).sum()
     }
 
+    /// Bytes received.
+    pub fn bytes_in(&self) -> u64 {
+        self.sum(|counters| &counters.bytes_in)
+    }
+
+    /// Bytes sent.
+    pub fn bytes_out(&self) -> u64 {
+        self.sum(|counters| &counters.bytes_out)
+    }
+
+    /// How often each command that was asked for was done, failed and was refused.
+    pub fn by_command(&self) -> impl Iterator<Item = (&'static str, [(&'static str, u64); 3])> {
+        let sum = |number: usize, of: fn(&Counted) -> &AtomicU64| -> u64 {
+            self.counters.iter().map(|all| of(&all.commands[number]).load(Relaxed)).sum()
+        };
+        table::all().iter().enumerate().filter_map(move |(number, command)| {
+            let (calls, failed) = (sum(number, |c| &c.calls), sum(number, |c| &c.failed));
+            let rejected = sum(number, |c| &c.rejected);
+            let done = calls.saturating_sub(failed);
+            (calls + rejected > 0).then_some((
+                command.name,
+                [("done", done), ("failed", failed), ("refused", rejected)],
+            ))
+        })
+    }
+
     /// Commands done.
     pub fn commands(&self) -> u64 {
         let commands = self.counters.iter().flat_map(|counters| &counters.commands);
@@ -126,6 +161,19 @@ impl Door {
     /// The engine's side of it.
     pub fn namespace(&self) -> &Arc<Namespace> {
         &self.served().engine
+    }
+
+    /// Has what these requests will read on its way to the CPU, as far as it is plain: the first key of each.
+    pub fn prefetch(&self, db: u8, requests: &[Request]) {
+        let Some(set) = self.set(db) else { return };
+        let key = |request: &Request| match table::named(request.arg(0))?.command.keys {
+            Keys::Range { first, .. } if request.len() > first => {
+                Key::in_known_set(set, user_key(request.arg(first))).ok()
+            }
+            _ => None,
+        };
+        let keys: SmallVec<[Key; 16]> = requests.iter().filter_map(key).collect();
+        self.namespace().prefetch(&keys);
     }
 
     /// The set of a database; `None` when there is no such database.

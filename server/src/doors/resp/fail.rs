@@ -61,6 +61,19 @@ impl Fail {
         Self::new(format!("ERR invalid expire time in '{command}' command"))
     }
 
+    /// EXEC that is refused itself: what was queued is gone.
+    pub fn exec_aborted(why: &Self) -> Self {
+        let mut text = b"EXECABORT Transaction discarded because of: ".to_vec();
+        text.extend_from_slice(why.0.strip_prefix(b"ERR ").unwrap_or(&why.0));
+        Self::new(text)
+    }
+
+    /// What a client sent as an error shows it: up to a zero byte, as text ends in C, and at most `most` bytes.
+    pub fn shown(bytes: &[u8], most: usize) -> &[u8] {
+        let text = bytes.split(|byte| *byte == 0).next().unwrap_or(&[]);
+        &text[..text.len().min(most)]
+    }
+
     /// Too few or too many arguments.
     pub fn arity(command: &str) -> Self {
         Self::new(format!("ERR wrong number of arguments for '{command}' command"))

@@ -5,11 +5,17 @@ use std::{collections::HashMap, sync::LazyLock};
 use super::{command::Command, fail::Fail, families, request::Request};
 
 /// The families in the order in which `COMMAND` lists them. A new family is a line here.
-static FAMILIES: [&[Command]; 10] = [
+static FAMILIES: [&[Command]; 16] = [
     families::connection::COMMANDS,
     families::server::COMMANDS,
     families::node::COMMANDS,
     families::strings::COMMANDS,
+    families::many::COMMANDS,
+    families::numbers::COMMANDS,
+    families::parts::COMMANDS,
+    families::lcs::COMMANDS,
+    families::bits::COMMANDS,
+    families::bitfield::COMMANDS,
     families::keys::COMMANDS,
     families::expire::COMMANDS,
     families::scan::COMMANDS,
@@ -84,9 +90,8 @@ pub fn find(request: &Request) -> Result<Entry, Fail> {
 /// Clients decide by these words whether a command exists.
 fn unknown(request: &Request) -> Fail {
     const SHOWN: usize = 128;
-    let cut = |bytes: &[u8], most: usize| bytes[..bytes.len().min(most)].to_vec();
     let mut text = b"ERR unknown command '".to_vec();
-    text.extend(cut(request.arg(0), SHOWN));
+    text.extend_from_slice(Fail::shown(request.arg(0), SHOWN));
     text.extend_from_slice(b"', with args beginning with: ");
     let begin = text.len();
     for arg in request.args(1) {
@@ -95,7 +100,7 @@ fn unknown(request: &Request) -> Fail {
             break;
         }
         text.push(b'\'');
-        text.extend(cut(arg, SHOWN - shown));
+        text.extend_from_slice(Fail::shown(arg, SHOWN - shown));
         text.extend_from_slice(b"' ");
     }
     Fail::new(text)

@@ -36,6 +36,8 @@ pub const SUBCOMMANDS: &[Command] = &[
     new("client|no-touch", 3, FLAGS, on_or_off)
         .about("7.2.0", "Nothing: reads are not remembered here"),
     new("client|reply", 3, FLAGS, reply_mode).about("3.2.0", "Says whether answers are wanted"),
+    new("client|help", 2, FLAGS, super::commands::help)
+        .about("5.0.0", "Tells of these subcommands"),
 ];
 
 const fn new(name: &'static str, arity: isize, flags: Flags, handler: OnSession) -> Command {
@@ -73,7 +75,7 @@ fn show(session: &Session) {
 
 fn list(session: &mut Session, door: &Door, request: &Request, reply: &mut Reply) -> Done {
     show(session);
-    let wanted: Option<Vec<u64>> = match request.len() {
+    let wanted: Option<Vec<i64>> = match request.len() {
         2 => None,
         4 if request.is(2, "TYPE") => {
             let empty = !check_type(request.arg(3))?;
@@ -86,15 +88,15 @@ fn list(session: &mut Session, door: &Door, request: &Request, reply: &mut Reply
     };
     let now = Instant::now();
     let all = door.shared.clients.list();
-    let shown = all.iter().filter(|c| wanted.as_ref().is_none_or(|wanted| wanted.contains(&c.id)));
+    let shown =
+        all.iter().filter(|c| wanted.as_ref().is_none_or(|wanted| wanted.contains(&(c.id as i64))));
     let text: String = shown.map(|client| line(client, now)).collect();
     reply.verbatim("txt", &text);
     Ok(())
 }
 
-fn number_of(text: &[u8]) -> Result<u64, Fail> {
-    let number = integer(text).and_then(|number| u64::try_from(number).ok());
-    number.ok_or(Fail::text("ERR Invalid client ID"))
+fn number_of(text: &[u8]) -> Result<i64, Fail> {
+    integer(text).ok_or(Fail::text("ERR Invalid client ID"))
 }
 
 /// Whether this is the one type of client there is here; refused when Redis has no such type.
@@ -107,7 +109,7 @@ fn check_type(text: &[u8]) -> Result<bool, Fail> {
         return Ok(false);
     }
     let mut error = b"ERR Unknown client type '".to_vec();
-    error.extend_from_slice(text);
+    error.extend_from_slice(Fail::shown(text, usize::MAX));
     error.push(b'\'');
     Err(Fail::new(error))
 }
@@ -262,6 +264,7 @@ impl Which {
 
     fn is(&self, client: &Client) -> bool {
         !self.nobody
+            && client.ending().is_none()
             && self.id.is_none_or(|id| id == client.id)
             && self.peer.is_none_or(|peer| peer == client.peer)
             && self.local.is_none_or(|local| local == client.local)

@@ -15,6 +15,7 @@ pub const SUBCOMMANDS: &[Command] = &[
     new("command|count", 2, count).about("2.8.13", "Answers how many commands there are"),
     new("command|docs", -2, docs).about("7.0.0", "Describes commands"),
     new("command|info", -2, info).about("2.8.13", "Answers arity, flags and keys of commands"),
+    new("command|help", 2, help).about("5.0.0", "Tells of these subcommands"),
     new("command|list", -2, list).about("7.0.0", "Answers the names of the commands"),
 ];
 
@@ -27,6 +28,21 @@ const fn new(name: &'static str, arity: isize, handler: OnSession) -> Command {
 pub fn command(_: &mut Session, _: &Door, _: &Request, reply: &mut Reply) -> Done {
     reply.array(table::commands().count());
     table::commands().for_each(|command| tell(command, reply));
+    Ok(())
+}
+
+/// `HELP` of any command that has subcommands.
+pub fn help(_: &mut Session, _: &Door, request: &Request, reply: &mut Reply) -> Done {
+    let Some(entry) = table::named(request.arg(0)) else { return Ok(()) };
+    let upper = |name: &str| name.rsplit('|').next().unwrap_or(name).to_ascii_uppercase();
+    let subcommands = entry.command.subcommands;
+    reply.array(1 + 2 * subcommands.len());
+    let name = upper(entry.command.name);
+    reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for subcommand in subcommands {
+        reply.simple(&upper(subcommand.name));
+        reply.simple(&format!("    {}.", subcommand.summary));
+    }
     Ok(())
 }
 
@@ -98,6 +114,7 @@ fn categories(command: &Command) -> Vec<&'static str> {
         Group::Connection => "@connection",
         Group::Generic => "@keyspace",
         Group::String => "@string",
+        Group::Bitmap => "@bitmap",
         Group::Transactions => "@transaction",
         Group::Server => "@admin",
     };

@@ -27,6 +27,7 @@ pub const SUBCOMMANDS: &[Command] = &[
     new("config|get", -3, get).about("2.0.0", "Answers settings by name or pattern"),
     new("config|set", -4, set).about("2.0.0", "Changes settings until the node stops"),
     new("config|resetstat", 2, reset_stat).about("2.0.0", "Counts from 0 again"),
+    new("config|help", 2, super::commands::help).about("5.0.0", "Tells of these subcommands"),
 ];
 
 const fn new(name: &'static str, arity: isize, handler: OnSession) -> Command {

@@ -22,7 +22,7 @@ const NO_PASSWORD: Fail = Fail::text(
     "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
 );
 const HELLO_FIRST: Fail = Fail::text(
-    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
 );
 
 const ALWAYS: Flags = Flags::LOADING.and(Flags::STALE).and(Flags::FAST);
@@ -136,7 +136,7 @@ fn hello(session: &mut Session, door: &Door, request: &Request, reply: &mut Repl
             at += 2;
         } else {
             let mut text = b"ERR Syntax error in HELLO option '".to_vec();
-            text.extend_from_slice(request.arg(at));
+            text.extend_from_slice(Fail::shown(request.arg(at), usize::MAX));
             text.push(b'\'');
             return Err(Fail::new(text));
         }

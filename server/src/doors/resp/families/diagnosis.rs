@@ -21,6 +21,7 @@ pub const SLOWLOG: &[Command] = &[
     new("slowlog|get", -2, slow_get).about("2.2.12", "Answers the newest slow commands"),
     new("slowlog|len", 2, slow_len).about("2.2.12", "Answers how many slow commands are kept"),
     new("slowlog|reset", 2, slow_reset).about("2.2.12", "Forgets the slow commands"),
+    new("slowlog|help", 2, super::commands::help).about("5.0.0", "Tells of these subcommands"),
 ];
 
 /// The subcommands of `LATENCY`. Nothing is monitored by event here: `SLOWLOG`, the metrics and `INFO commandstats` tell.
@@ -29,6 +30,7 @@ pub const LATENCY: &[Command] = &[
     new("latency|history", 3, nothing).about("2.8.13", "Answers nothing: no events are monitored"),
     new("latency|reset", -2, none_reset).about("2.8.13", "Answers 0: no events are monitored"),
     new("latency|doctor", 2, doctor).about("2.8.13", "Says where latencies are to be found"),
+    new("latency|help", 2, super::commands::help).about("5.0.0", "Tells of these subcommands"),
 ];
 
 const fn new(name: &'static str, arity: isize, handler: OnSession) -> Command {

@@ -1,50 +1,65 @@
-//! Strings: `SET`, `GET` and their like.
+//! Strings one at a time: `SET`, `GET` and their like. [`many`](super::many), [`numbers`](super::numbers), [`parts`](super::parts),
+//! [`bits`](super::bits), [`bitfield`](super::bitfield) and [`lcs`](super::lcs) are about strings, too.
 
-use bytes::Bytes;
-use cairn_engine::model::{NEVER, VoidTime};
+use cairn_engine::{
+    Error,
+    model::{NEVER, VoidTime},
+};
 
 use super::super::{
-    command::{Command, Flags, Group, Handler, Keys, OnKeys},
+    command::{Command, Flags, Group, OnKeys},
     expiry::Unit,
-    fail::{Fail, NOT_AN_INTEGER, OVERFLOW, SYNTAX},
+    fail::{Fail, SYNTAX},
     item::Item,
-    number::integer,
     reply::Reply,
     request::Request,
     view::{Halt, View},
 };
 
-const READ: Flags = Flags::READONLY.and(Flags::FAST);
+const FAST: Flags = Flags::WRITE.and(Flags::FAST);
 const WRITE: Flags = Flags::WRITE.and(Flags::DENYOOM);
-const COUNT: Flags = WRITE.and(Flags::FAST);
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
-    on_key("set", -3, WRITE, set).about("1.0.0", "Sets the string value of a key"),
-    on_key("get", 2, READ, get).about("1.0.0", "Returns the string value of a key"),
-    on_key("incr", 2, COUNT, incr).about("1.0.0", "Adds one to the number a key holds"),
-    on_key("decr", 2, COUNT, decr).about("1.0.0", "Takes one from the number a key holds"),
-    on_key("incrby", 3, COUNT, incr_by).about("1.0.0", "Adds to the number a key holds"),
-    on_key("decrby", 3, COUNT, decr_by).about("1.0.0", "Takes from the number a key holds"),
-    several("mget", -2, READ.and(Flags::PREFETCH), mget, 1)
-        .about("1.0.0", "Returns the string values of several keys, as they are at one instant"),
-    several("mset", -3, WRITE, mset, 2)
-        .about("1.0.1", "Sets the string values of several keys at one instant"),
+    row("set", -3, WRITE, set).about("1.0.0", "Sets the string value of a key"),
+    row("get", 2, Flags::READONLY.and(Flags::FAST), get)
+        .about("1.0.0", "Returns the string value of a key"),
+    row("getset", 3, WRITE.and(Flags::FAST), get_set)
+        .about("1.0.0", "Sets the string value of a key and returns what it was"),
+    row("getdel", 2, FAST, get_del).about("6.2.0", "Deletes a key and returns the string it held"),
+    row("getex", -2, FAST, get_ex)
+        .about("6.2.0", "Returns the string value of a key and says when it ends"),
+    row("setex", 4, WRITE, |view, request, reply| set_ex(view, request, reply, Unit::EX, "setex"))
+        .about("2.0.0", "Sets the string value of a key for so many seconds"),
+    row("psetex", 4, WRITE, |view, request, reply| {
+        set_ex(view, request, reply, Unit::PX, "psetex")
+    })
+    .about("2.6.0", "Sets the string value of a key for so many milliseconds"),
+    row("setnx", 3, WRITE.and(Flags::FAST), set_nx)
+        .about("1.0.0", "Sets the string value of a key that holds nothing"),
 ];
 
-const fn on_key(name: &'static str, arity: isize, flags: Flags, handler: OnKeys) -> Command {
+const fn row(name: &'static str, arity: isize, flags: Flags, handler: OnKeys) -> Command {
     Command::on_key(name, arity, flags, Group::String, handler)
 }
 
-const fn several(
-    name: &'static str,
-    arity: isize,
-    flags: Flags,
-    handler: OnKeys,
-    step: usize,
-) -> Command {
-    let keys = Keys::Range { first: 1, last: -1, step };
-    Command::new(name, arity, flags, Group::String, Handler::Keys(handler)).keys(keys)
+/// When what a key holds ends; never for nothing.
+pub fn end_of(item: Option<Item<'_>>) -> VoidTime {
+    item.map_or(NEVER, |item| item.void_time())
+}
+
+/// The string a key holds, in memory of its own with room for `len` bytes, and when it ends; nothing for no key. For a change that
+/// makes the string at least `len` bytes long: one that cannot be stored is refused before anything is allocated for it.
+pub fn to_change(view: &View<'_>, key: &[u8], len: u64) -> Result<(Vec<u8>, VoidTime), Halt> {
+    let item = view.get(key)?;
+    let old = item.map_or(Ok(&[][..]), |item| item.string())?;
+    let limit = view.door().namespace().record_max();
+    if len > limit {
+        return Err(Fail::from(Error::RecordTooBig { size: len, limit }).into());
+    }
+    let mut string = Vec::with_capacity(old.len().max(len as usize));
+    string.extend_from_slice(old);
+    Ok((string, end_of(item)))
 }
 
 fn get(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
@@ -52,26 +67,73 @@ fn get(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), 
     Ok(())
 }
 
-fn mget(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
-    let keys = request.args(1);
-    reply.array(keys.len());
-    for key in keys {
-        // A key that holds no string has none: MGET does not fail for one key of many.
-        let item = view.get(key)?;
-        reply.bulk_or_null(item.and_then(|item| item.string().ok()));
-    }
+fn get_set(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
+    reply.bulk_or_null(view.string(request.arg(1))?);
+    view.put_string(request.arg(1), request.shared(2), NEVER)
+}
+
+fn get_del(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
+    reply.bulk_or_null(view.string(request.arg(1))?);
+    view.delete(request.arg(1))?;
     Ok(())
 }
 
-fn mset(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
-    if request.len().is_multiple_of(2) {
-        return Err(Fail::arity("mset").into());
+fn set_nx(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
+    let free = view.get(request.arg(1))?.is_none();
+    if free {
+        view.put_string(request.arg(1), request.shared(2), NEVER)?;
     }
-    for at in (1..request.len()).step_by(2) {
-        view.put_string(request.arg(at), request.shared(at + 1), NEVER)?;
-    }
+    reply.int(free.into());
+    Ok(())
+}
+
+fn set_ex(
+    view: &mut View<'_>,
+    request: &Request,
+    reply: &mut Reply,
+    unit: Unit,
+    command: &str,
+) -> Result<(), Halt> {
+    let end = unit.end(request.arg(2), view.now_ms(), command)?;
+    view.put_string(request.arg(1), request.shared(3), end)?;
     reply.ok();
     Ok(())
+}
+
+/// What options say about the end of a value.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum End {
+    /// Nothing.
+    #[default]
+    Unsaid,
+    /// It is as before (`KEEPTTL`), or there is none any more (`PERSIST`): each command has one of these words.
+    Word,
+    /// So many of these from then on, as the argument at this place says.
+    At(Unit, usize),
+}
+
+impl End {
+    /// Takes the option at `at` if it is about the end, and answers where the next one is. One kind of end may be said again, but not
+    /// two kinds.
+    fn option(&mut self, request: &Request, at: usize, word: &str) -> Option<usize> {
+        if request.is(at, word) && matches!(self, Self::Unsaid | Self::Word) {
+            *self = Self::Word;
+            return Some(at + 1);
+        }
+        let units =
+            [("EX", Unit::EX), ("PX", Unit::PX), ("EXAT", Unit::EXAT), ("PXAT", Unit::PXAT)];
+        let (_, unit) = units.into_iter().find(|(name, _)| request.is(at, name))?;
+        let fits = match self {
+            Self::Unsaid => true,
+            Self::Word => false,
+            Self::At(before, _) => *before == unit,
+        };
+        if !fits || at + 1 >= request.len() {
+            return None;
+        }
+        *self = Self::At(unit, at + 1);
+        Some(at + 2)
+    }
 }
 
 /// What `SET` was asked besides key and value.
@@ -79,8 +141,7 @@ fn mset(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(),
 struct SetOptions {
     must_exist: Option<bool>,
     get: bool,
-    keep_ttl: bool,
-    end: Option<(Unit, usize)>,
+    end: End,
 }
 
 impl SetOptions {
@@ -88,25 +149,15 @@ impl SetOptions {
         let mut options = Self::default();
         let mut at = 3;
         while at < request.len() {
-            let fresh = options.end.is_none() && !options.keep_ttl;
-            let units =
-                [("EX", Unit::EX), ("PX", Unit::PX), ("EXAT", Unit::EXAT), ("PXAT", Unit::PXAT)];
             if request.is(at, "NX") && options.must_exist != Some(true) {
                 options.must_exist = Some(false);
             } else if request.is(at, "XX") && options.must_exist != Some(false) {
                 options.must_exist = Some(true);
             } else if request.is(at, "GET") {
                 options.get = true;
-            } else if request.is(at, "KEEPTTL") && options.end.is_none() {
-                options.keep_ttl = true;
-            } else if let Some((_, unit)) = units.into_iter().find(|(name, _)| request.is(at, name))
-                && fresh
-                && at + 1 < request.len()
-            {
-                options.end = Some((unit, at + 1));
-                at += 1;
             } else {
-                return Err(SYNTAX);
+                at = options.end.option(request, at, "KEEPTTL").ok_or(SYNTAX)?;
+                continue;
             }
             at += 1;
         }
@@ -115,18 +166,19 @@ impl SetOptions {
 }
 
 fn set(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
-    let key = request.arg(1);
+    let (key, value) = (request.arg(1), request.shared(2));
     if request.len() == 3 {
-        view.put_string(key, request.shared(2), NEVER)?;
+        view.put_string(key, value, NEVER)?;
         reply.ok();
         return Ok(());
     }
     let options = SetOptions::read(request)?;
-    let mut void_time = match options.end {
-        Some((unit, at)) => unit.end(request.arg(at), view.now_ms(), "set")?,
-        None => NEVER,
+    let keep = options.end == End::Word;
+    let mut end = match options.end {
+        End::At(unit, at) => unit.end(request.arg(at), view.now_ms(), "set")?,
+        End::Unsaid | End::Word => NEVER,
     };
-    if options.get || options.keep_ttl || options.must_exist.is_some() {
+    if options.get || keep || options.must_exist.is_some() {
         let old = view.get(key)?;
         if options.get {
             reply.bulk_or_null(old.map(|item| item.string()).transpose()?);
@@ -137,52 +189,36 @@ fn set(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), 
             }
             return Ok(());
         }
-        if options.keep_ttl {
-            void_time = end_of(old);
+        if keep {
+            end = end_of(old);
         }
     }
-    view.put_string(key, request.shared(2), void_time)?;
+    view.put_string(key, value, end)?;
     if !options.get {
         reply.ok();
     }
     Ok(())
 }
 
-/// When what a key holds ends; never for nothing.
-fn end_of(item: Option<Item<'_>>) -> VoidTime {
-    item.map_or(NEVER, |item| item.void_time())
-}
-
-fn incr(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
-    add(view, request, reply, 1)
-}
-
-fn decr(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
-    add(view, request, reply, -1)
-}
-
-fn incr_by(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
-    let by = integer(request.arg(2)).ok_or(NOT_AN_INTEGER)?;
-    add(view, request, reply, by)
-}
-
-fn decr_by(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
-    let by = integer(request.arg(2)).ok_or(NOT_AN_INTEGER)?;
-    let by = by.checked_neg().ok_or(Fail::text("ERR decrement would overflow"))?;
-    add(view, request, reply, by)
-}
-
-fn add(view: &mut View<'_>, request: &Request, reply: &mut Reply, by: i64) -> Result<(), Halt> {
+fn get_ex(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
+    let (mut said, mut at) = (End::Unsaid, 2);
+    while at < request.len() {
+        at = said.option(request, at, "PERSIST").ok_or(SYNTAX)?;
+    }
     let key = request.arg(1);
-    let item = view.get(key)?;
-    let old = match &item {
-        Some(item) => integer(item.string()?).ok_or(NOT_AN_INTEGER)?,
-        None => 0,
+    let Some(item) = view.get(key)? else {
+        reply.null();
+        return Ok(());
     };
-    let new = old.checked_add(by).ok_or(OVERFLOW)?;
-    let text = Bytes::copy_from_slice(itoa::Buffer::new().format(new).as_bytes());
-    let void_time = end_of(item);
-    view.put_string(key, text, void_time)?;
-    reply.int(new);
+    let (value, old) = (item.string()?, item.void_time());
+    let end = match said {
+        End::Unsaid => old,
+        End::Word => NEVER,
+        End::At(unit, at) => unit.end(request.arg(at), view.now_ms(), "getex")?,
+    };
+    reply.bulk(value);
+    if end != old {
+        view.expire(key, end)?;
+    }
     Ok(())
 }

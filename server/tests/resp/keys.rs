@@ -231,3 +231,26 @@ fn keys_in_a_transaction() {
     client.ask(&["SELECT", "3"]);
     assert_eq!(client.ask(&["MGET", "b", "c"]), "*2\r\n$1\r\n1\r\n$1\r\n1\r\n");
 }
+
+/// Asking for keys, and deleting them, holds none of their values: it works for more of them than a command may read.
+#[test]
+fn large_values_are_deleted_together() {
+    let node = TestNode::with(|config| {
+        config.namespaces[0].engine.durability = cairn_engine::model::Durability::Buffer;
+    });
+    let mut client = node.client();
+    let value = "v".repeat(950_000);
+    let keys: Vec<String> = (0..75).map(|n| format!("large:{n}")).collect();
+    for key in &keys {
+        assert_eq!(client.ask(&["SET", key, &value]), "+OK\r\n");
+    }
+    let words = |name| [name].into_iter().chain(keys.iter().map(|key| &**key)).collect::<Vec<_>>();
+    assert!(client.ask(&words("MGET")).starts_with("-ERR "));
+    assert_eq!(client.ask(&words("EXISTS")), ":75\r\n");
+    client.ask(&["MULTI"]);
+    client.ask(&words("EXISTS"));
+    client.ask(&["STRLEN", &keys[0]]);
+    assert_eq!(client.ask(&["EXEC"]), "*2\r\n:75\r\n:950000\r\n");
+    assert_eq!(client.ask(&words("DEL")), ":75\r\n");
+    assert_eq!(client.ask(&words("EXISTS")), ":0\r\n");
+}

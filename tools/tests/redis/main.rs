@@ -12,6 +12,7 @@ mod coverage;
 mod findings;
 mod generate;
 mod link;
+mod page;
 mod payload;
 mod play;
 mod protocol;

@@ -104,6 +104,8 @@ impl Flags {
     pub const NO_MULTI: Self = Self(1 << 9);
     /// Its keys are looked at all at once before it is run; for commands that read several.
     pub const PREFETCH: Self = Self(1 << 10);
+    /// Only asks whether its keys are there: their values are not kept.
+    pub const KEYS_ONLY: Self = Self(1 << 13);
     /// In MULTI it is done, not queued.
     pub const NOT_QUEUED: Self = Self(1 << 11);
     /// May wait for something.

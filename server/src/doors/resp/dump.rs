@@ -130,8 +130,8 @@ fn string(bytes: &[u8]) -> Option<Result<Vec<u8>, Fail>> {
             match len {
                 // Redis takes anything for the empty string.
                 0 => Vec::new(),
-                1..=UNPACKED_MAX => lzf::unpack(packed, len)?,
-                _ => return Some(Err(TOO_LONG)),
+                UNPACKED_MAX.. if lzf::may_be(packed, len) => return Some(Err(TOO_LONG)),
+                _ => lzf::unpack(packed, len)?,
             }
         }
         _ => {

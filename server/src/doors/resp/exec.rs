@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::{
-    command::Handler,
+    command::{Flags, Handler},
     door::Door,
     fail::{CONTENDED, Done, Fail},
     reply::Reply,
@@ -117,7 +117,8 @@ async fn staged(
         for (entry, request) in commands {
             let keys = entry.command.keys.of(request);
             if keys.len() > 1 && !entry.command.writes() {
-                view.look_all(keys.iter().map(|at| request.arg(*at))).await?;
+                let values = !entry.command.flags.has(Flags::KEYS_ONLY);
+                view.look_all(keys.iter().map(|at| request.arg(*at)), values).await?;
             }
         }
         let back = |reply: &mut Reply, session: &mut Session| {

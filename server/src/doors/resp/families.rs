@@ -9,7 +9,6 @@ pub mod connection;
 mod diagnosis;
 pub mod dump;
 pub mod expire;
-mod help;
 mod info;
 pub mod keys;
 pub mod lcs;

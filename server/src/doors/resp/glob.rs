@@ -4,6 +4,10 @@
 
 /// Whether all of `text` fits `pattern`.
 pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
+    // As in Redis, which needs something to try a pattern on.
+    if text.is_empty() {
+        return matches!(pattern, b"" | b"*");
+    }
     let (mut rest, mut left) = (pattern, text);
     // Behind the last star, and the text it has not taken yet.
     let mut again: Option<(&[u8], &[u8])> = None;
@@ -92,6 +96,9 @@ mod tests {
     fn patterns_find_what_they_say() {
         let table = [
             ("*", "", true),
+            ("**", "", false),
+            ("**", "a", true),
+            ("a**", "a", true),
             ("a*", "abc", true),
             ("*c", "abc", true),
             ("a*b*c", "aXbYbZc", true),

@@ -3,10 +3,15 @@
 //! A packed string is a row of pieces. A first byte below 32 says that so many bytes and one follow as they are. Another one repeats what
 //! was unpacked before: its upper 3 bits are the length less 2 (7: plus a byte that follows), its lower 5 and the next byte how far back, less 1.
 
+/// Whether `packed` may say `len` bytes: each of its bytes makes less than 100.
+pub fn may_be(packed: &[u8], len: usize) -> bool {
+    len / 100 <= packed.len()
+}
+
 /// Unpacks into exactly `len` bytes; `None` when `packed` does not say so many, or is not LZF. Never holds more than `len` bytes.
 pub fn unpack(packed: &[u8], len: usize) -> Option<Vec<u8>> {
-    // A byte of the packed string makes less than 100 bytes: nothing is reserved for what cannot come.
-    if len / 100 > packed.len() {
+    // Nothing is reserved for what cannot come.
+    if !may_be(packed, len) {
         return None;
     }
     let mut out = Vec::with_capacity(len);
@@ -52,7 +57,7 @@ mod tests {
     #[test]
     fn what_redis_packed_is_unpacked() {
         let table: [(&[u8], Vec<u8>); 3] = [
-            (b"\x01aa\xe0\x0a\x00\x01aa", b"a".repeat(21)),
+            (b"\x01aa\xe0\x0a\x00", b"a".repeat(21)),
             (b"\x02aba\xe0\x1a\x01\x01ab", b"ab".repeat(20)),
             (b"\x01xx\xe0\x32\x00\x01xx", b"x".repeat(63)),
         ];

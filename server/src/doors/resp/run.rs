@@ -137,7 +137,8 @@ async fn on_keys(
     for attempt in 0..ATTEMPTS {
         if entry.command.flags.has(Flags::PREFETCH) {
             let keys = entry.command.keys.of(request);
-            let looks = view.look_all(keys.iter().map(|at| request.arg(*at)));
+            let values = !entry.command.flags.has(Flags::KEYS_ONLY);
+            let looks = view.look_all(keys.iter().map(|at| request.arg(*at)), values);
             Box::pin(looks).await?;
         }
         loop {

@@ -137,7 +137,9 @@ impl std::hash::Hasher for QuickHasher {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::HashSet;
+
+    use super::{super::command::Handler, *};
 
     /// Every row can be found by its own name, whatever the case it is written in.
     #[test]
@@ -147,5 +149,31 @@ mod tests {
             assert!(std::ptr::eq(entry.command, command));
             assert!(std::ptr::eq(all()[entry.number], command));
         }
+    }
+
+    /// People decide by the page what they can move here: it says what the table says, and nothing else.
+    #[test]
+    fn the_page_says_what_there_is() {
+        let page = include_str!("../../../../docs/redis.md");
+        let mut said = HashMap::new();
+        for row in page.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = row.split(" | ").collect();
+            let Some(answer) = cells.get(1).filter(|cell| ["yes", "partly", "no"].contains(*cell))
+            else {
+                continue;
+            };
+            for name in cells[0].split('`').skip(1).step_by(2) {
+                let twice = said.insert(name.to_lowercase().replace(' ', "|"), *answer != "no");
+                assert_eq!(twice, None, "{name} is on the page twice");
+            }
+        }
+        let is_one = |command: &&&Command| !matches!(command.handler, Handler::Container);
+        let here: HashSet<&str> = all().iter().filter(is_one).map(|command| command.name).collect();
+        let page: HashSet<&str> =
+            said.iter().filter(|(_, here)| **here).map(|(name, _)| &**name).collect();
+        let not_said: Vec<_> = here.difference(&page).collect();
+        let not_here: Vec<_> = page.difference(&here).collect();
+        assert!(not_said.is_empty(), "not on the page: {not_said:?}");
+        assert!(not_here.is_empty(), "only on the page: {not_here:?}");
     }
 }

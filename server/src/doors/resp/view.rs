@@ -150,6 +150,22 @@ impl<'a> View<'a> {
         self.item(&self.entries[entry])
     }
 
+    /// Whether a key holds anything. Its value need not be known for that.
+    pub fn exists(&self, key: &[u8]) -> Result<bool, Halt> {
+        self.exists_in(self.db, key)
+    }
+
+    fn exists_in(&self, db: u8, key: &[u8]) -> Result<bool, Halt> {
+        let Some(entry) = self.find(db, key) else {
+            return Err(Halt::Look(self.place(db, key)?));
+        };
+        match &self.entries[entry] {
+            Entry { staged: Some(staged), .. } => Ok(matches!(staged, Staged::Put(..))),
+            Entry { sight: Some(sight), .. } => Ok(sight.exists()),
+            Entry { place, .. } => Err(Halt::Look(place.clone())),
+        }
+    }
+
     /// The string a key holds; `None` when there is nothing.
     ///
     /// # Errors
@@ -197,7 +213,7 @@ impl<'a> View<'a> {
 
     /// The same in another database.
     pub fn delete_in(&mut self, db: u8, key: &[u8]) -> Result<bool, Halt> {
-        let there = self.get_in(db, key)?.is_some();
+        let there = self.exists_in(db, key)?;
         if there {
             self.stage(db, key, Staged::Delete)?;
         }
@@ -262,8 +278,11 @@ impl<'a> View<'a> {
         Ok(match (&entry.staged, &entry.sight) {
             (Some(Staged::Delete), _) => None,
             (Some(Staged::Put(content, void_time)), _) => Some(Item::new(content, *void_time)),
-            (None, Some(sight)) => sight.record().map(Item::of),
-            (None, None) => return Err(Halt::Look(entry.place.clone())),
+            (None, Some(sight)) if sight.record().is_some() || !sight.exists() => {
+                sight.record().map(Item::of)
+            }
+            // Not looked at, or not at its value.
+            (None, _) => return Err(Halt::Look(entry.place.clone())),
         })
     }
 
@@ -300,8 +319,12 @@ impl<'a> View<'a> {
         self.saw(place, sight)
     }
 
-    /// Looks at several keys at once.
-    pub async fn look_all<'k>(&mut self, keys: impl Iterator<Item = &'k [u8]>) -> Result<(), Fail> {
+    /// Looks at several keys at once, with their values or only whether they are there.
+    pub async fn look_all<'k>(
+        &mut self,
+        keys: impl Iterator<Item = &'k [u8]>,
+        values: bool,
+    ) -> Result<(), Fail> {
         let mut places = Vec::new();
         for key in keys {
             if self.find(self.db, key).is_none_or(|at| self.entries[at].sight.is_none()) {
@@ -311,6 +334,7 @@ impl<'a> View<'a> {
         let namespace = self.door.namespace();
         let looks = places.into_iter().map(|place| async move {
             let sight = namespace.look(&place.key).await?;
+            let sight = if values { sight } else { sight.without_record() };
             Ok::<_, Fail>((place, sight))
         });
         let mut seen = std::pin::pin!(stream::iter(looks).buffered(LOOKS));

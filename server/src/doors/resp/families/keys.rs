@@ -51,7 +51,7 @@ const fn on_key(name: &'static str, arity: isize, flags: Flags, handler: OnKeys)
 }
 
 const fn several(name: &'static str, flags: Flags, handler: OnKeys) -> Command {
-    new(name, -2, flags.and(Flags::PREFETCH), handler).keys(Keys::ALL)
+    new(name, -2, flags.and(Flags::PREFETCH).and(Flags::KEYS_ONLY), handler).keys(Keys::ALL)
 }
 
 fn del(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
@@ -66,7 +66,7 @@ fn del(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), 
 fn exists(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
     let mut there = 0;
     for key in request.args(1) {
-        there += i64::from(view.get(key)?.is_some());
+        there += i64::from(view.exists(key)?);
     }
     reply.int(there);
     Ok(())

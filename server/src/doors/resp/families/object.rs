@@ -11,7 +11,7 @@ use super::super::{
     session::Session,
     view::{Halt, View},
 };
-use super::help;
+use super::commands::help;
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
@@ -40,7 +40,8 @@ const OBJECT: &[Command] = &[
         .about("2.2.3", "Answers 0 for every <key> there is: accesses leave no trace"),
     on_key("object|refcount", 3, |view, request, reply| number(view, request, reply, 1))
         .about("2.2.3", "Answers 1 for every <key> there is: no value is shared"),
-    help::row("object|help", Group::Generic),
+    Command::new("object|help", 2, HELP, Group::Generic, Handler::Session(help))
+        .about("6.2.0", "Tells of these subcommands"),
 ];
 
 const MEMORY: &[Command] = &[
@@ -62,9 +63,11 @@ const MEMORY: &[Command] = &[
         Ok(())
     })
     .about("4.0.0", "Does nothing: freed memory goes back to the system by itself"),
-    help::row("memory|help", Group::Server),
+    Command::new("memory|help", 2, HELP, Group::Server, Handler::Session(help))
+        .about("4.0.0", "Tells of these subcommands"),
 ];
 
+const HELP: Flags = Flags::LOADING.and(Flags::STALE);
 const NO_FREQUENCY: Fail = Fail::text(
     "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that \
      when switching between policies at runtime LRU and LFU data will take some time to adjust.",

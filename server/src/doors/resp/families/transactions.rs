@@ -78,7 +78,7 @@ fn watch<'a>(
         }
         door.set(session.db).ok_or(NO_DATABASE)?;
         let mut view = View::new(door, session.db);
-        view.look_all(request.args(1)).await?;
+        view.look_all(request.args(1), false).await?;
         for (place, sight) in view.into_seen() {
             // What was watched first counts.
             if !session.watched.iter().any(|old| old.place == place) {

@@ -1,10 +1,11 @@
 //! A node's configuration: TOML in, settings out, and every mistake told with line and column.
 //!
 //! `raw` is the file as serde reads it; `check` turns it into the types below; `units` reads sizes and durations;
-//! `write` turns settings back into TOML. The commented default is `default.toml`.
+//! `resp` is the Redis door's part; `write` turns settings back into TOML. The commented default is `default.toml`.
 
 mod check;
 mod raw;
+mod resp;
 mod units;
 mod write;
 
@@ -17,6 +18,7 @@ use cairn_engine::{DeviceConfig, NamespaceConfig, device::IoChoice};
 
 pub use crate::limits::Limits;
 pub(crate) use check::check_eviction;
+pub use resp::{RespConfig, Secret};
 pub use units::{format_duration, format_size, parse_duration, parse_size};
 pub use write::{commit_level, durability};
 
@@ -27,6 +29,8 @@ pub struct Config {
     pub node: NodeConfig,
     /// The bounds of its doors.
     pub limits: Limits,
+    /// The Redis door.
+    pub resp: RespConfig,
     /// Its namespaces, at least one.
     pub namespaces: Vec<NamespaceSettings>,
 }
@@ -120,6 +124,7 @@ impl Config {
         Self {
             node: NodeConfig::default(),
             limits: Limits::default(),
+            resp: RespConfig::default(),
             namespaces: vec![NamespaceSettings::new(engine)],
         }
     }

@@ -1,4 +1,5 @@
-//! The doors of a node: what speaks to the outside. Protobuf and HTTP types stop here.
+//! The doors of a node: what speaks to the outside. Protobuf, HTTP and RESP stop here.
 
 pub mod grpc;
 pub mod http;
+pub mod resp;

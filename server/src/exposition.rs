@@ -35,6 +35,7 @@ struct Node(Arc<State>);
 impl Collector for Node {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         self.process(&mut encoder)?;
+        self.resp(&mut encoder)?;
         self.operations(&mut encoder)?;
         self.latencies(&mut encoder)?;
         self.namespaces(&mut encoder)?;
@@ -105,6 +106,44 @@ impl Node {
         encoder
             .encode_descriptor("cpu", "CPU time used", Some(&Unit::Seconds), MetricType::Counter)?
             .encode_counter::<NoLabelSet, _, u64>(&cpu, None)
+    }
+
+    /// The Redis door, if there is one.
+    fn resp(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let Some(resp) = &self.0.resp else { return Ok(()) };
+        let open = resp.connections.load(Relaxed) as u64;
+        encoder
+            .encode_descriptor(
+                "resp_connections",
+                "Redis clients connected",
+                None,
+                MetricType::Gauge,
+            )?
+            .encode_gauge(&open)?;
+        let refused = resp.refused_connections.load(Relaxed) as u64;
+        let help = "Redis clients refused since there were too many";
+        encoder
+            .encode_descriptor("resp_refused_connections", help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, u64>(&refused, None)?;
+        for (name, help, value) in [
+            ("resp_received_bytes", "Bytes received from Redis clients", resp.bytes_in()),
+            ("resp_sent_bytes", "Bytes sent to Redis clients", resp.bytes_out()),
+        ] {
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Counter)?
+                .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        let help = "Commands of Redis clients by what came of them";
+        let mut family =
+            encoder.encode_descriptor("resp_commands", help, None, MetricType::Counter)?;
+        for (command, counts) in resp.by_command() {
+            for (outcome, count) in counts {
+                family
+                    .encode_family(&[("command", command), ("outcome", outcome)])?
+                    .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+            }
+        }
+        Ok(())
     }
 
     fn operations(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {

@@ -1,12 +1,12 @@
 //! One Cairn node: its doors, the operations behind them, its configuration.
 //!
 //! ```text
-//! node ─► doors {grpc, http} ─► operations ─► cairn-engine
+//! node ─► doors {grpc, http, resp} ─► operations ─► cairn-engine
 //! ```
 //!
 //! * `config`: TOML in, settings out. `limits`: every bound of the doors.
 //! * `node`: starts and stops a node: namespaces, sockets, one worker thread per core.
-//! * `doors`: what speaks to the outside. Protobuf and HTTP stop there.
+//! * `doors`: what speaks to the outside. Protobuf, HTTP and RESP stop there.
 //! * `operations`: what every door calls: look-up, policies, deadlines.
 //! * `codes`: the one table of failures. `metrics`, `exposition`: what is counted, and how it is shown.
 //! * `state`: what the workers share. `process`: what the operating system says of us. `log`: log lines.

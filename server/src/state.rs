@@ -13,7 +13,7 @@ use cairn_engine::{Namespace, device::IoEngine};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::{config::Config, limits::Limits, metrics::WorkerMetrics};
+use crate::{config::Config, doors::resp, limits::Limits, metrics::WorkerMetrics};
 
 /// A namespace that is open.
 pub struct Served {
@@ -40,6 +40,8 @@ pub struct Addresses {
     pub grpc: SocketAddr,
     /// Health and metrics.
     pub http: SocketAddr,
+    /// The Redis door, if there is one.
+    pub resp: Option<SocketAddr>,
 }
 
 /// What all workers share.
@@ -61,6 +63,8 @@ pub struct State {
     pub namespaces: Vec<Served>,
     /// The counters of each worker.
     pub workers: Vec<Arc<WorkerMetrics>>,
+    /// The Redis door, if there is one.
+    pub resp: Option<Arc<resp::Shared>>,
     /// Connections open now.
     pub connections: AtomicUsize,
     /// Connections refused since there were too many.
@@ -78,7 +82,11 @@ impl State {
     /// The state of a node that is about to start.
     pub fn new(config: Config, io: IoEngine, namespaces: Vec<Served>, workers: usize) -> Self {
         let largest = namespaces.iter().map(|served| served.engine.config().max_record_size).max();
+        let names = namespaces.iter().map(|served| served.name.as_str());
+        let place = config.resp.port.and_then(|_| config.resp.place(names));
+        let resp = place.map(|place| resp::Shared::new(config.resp.clone(), place, workers));
         Self {
+            resp: resp.map(Arc::new),
             name: config.node.name.clone(),
             limits: config.limits.clone(),
             message_bytes: config.limits.message_bytes(largest.unwrap_or(0)),

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use cairn_engine::{DeviceConfig, NamespaceConfig, model::Durability};
 use cairn_server::{
     Config,
-    config::{NamespaceSettings, NodeConfig},
+    config::{NamespaceSettings, NodeConfig, RespConfig},
     limits::Limits,
 };
 
@@ -23,6 +23,7 @@ fn the_default_file_is_the_default() {
     let defaults = Config {
         node: NodeConfig::default(),
         limits: Limits::default(),
+        resp: RespConfig::default(),
         namespaces: vec![NamespaceSettings::new(NamespaceConfig::new("test", vec![file]))],
     };
     assert_eq!(Config::parse(Config::default_toml()).unwrap(), defaults);

@@ -22,7 +22,7 @@ impl Node {
     fn start(folder: &Path) -> Self {
         let config = folder.join("cairn.toml");
         let text = format!(
-            "[node]\ngrpc-port = 0\nhttp-port = 0\n[[namespace]]\nname = \"test\"\n\
+            "[node]\ngrpc-port = 0\nhttp-port = 0\n[resp]\nport = 0\n[[namespace]]\nname = \"test\"\n\
              [namespace.storage]\nfiles = [{{ path = {:?}, size = \"64MiB\" }}]\n",
             folder.join("test.dat")
         );

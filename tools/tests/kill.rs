@@ -77,7 +77,7 @@ fn write_config(dir: &Path, port: u16, http: u16) -> PathBuf {
     let path = dir.join("cairn.toml");
     let data = dir.join("test.dat");
     let text = format!(
-        "[node]\ngrpc-port = {port}\nhttp-port = {http}\n\n[[namespace]]\nname = \"test\"\n\n[namespace.storage]\n\
+        "[node]\ngrpc-port = {port}\nhttp-port = {http}\n\n[resp]\nport = 0\n\n[[namespace]]\nname = \"test\"\n\n[namespace.storage]\n\
          files = [{{ path = {data:?}, size = \"192MiB\" }}]\nwrite-block-size = \"256KiB\"\nflush-size = \"64KiB\"\n"
     );
     std::fs::write(&path, text).expect("the configuration can be written");

@@ -28,6 +28,7 @@ mod read;
 mod rebuild;
 mod record;
 mod reload;
+mod sample;
 mod scan;
 mod sets;
 mod start;

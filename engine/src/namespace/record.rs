@@ -25,6 +25,11 @@ impl Record {
         self.bytes.verified().version()
     }
 
+    /// Bytes it takes on the device.
+    pub fn stored_bytes(&self) -> u64 {
+        self.bytes.verified().size().bytes()
+    }
+
     /// The record's set and key, as they are stored with it.
     pub fn key(&self) -> Result<Key, Malformed> {
         self.bytes.verified().key().ok_or(Malformed)

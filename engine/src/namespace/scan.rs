@@ -110,7 +110,7 @@ impl Namespace {
         Ok(ScanStep { records, next, damaged })
     }
 
-    async fn scan_one(
+    pub(super) async fn scan_one(
         &self,
         partition: u16,
         tag: u64,

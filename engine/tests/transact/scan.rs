@@ -52,3 +52,31 @@ fn any_number_is_a_cursor() {
         assert_eq!(step.next, None);
     }
 }
+
+/// Whoever asks for a key at random gets any of them, and about as often as any other: also where all keys share a few partitions, and
+/// among many of another set.
+#[test]
+fn a_sample_is_near_uniform() {
+    const KEYS: u64 = 20;
+    const DRAWS: usize = 8000;
+    let db = Driven::fresh(&small_config(), 4 << 20, 512);
+    let ns = &db.namespace;
+    assert!(db.run(ns.sample("a", 10)).unwrap().is_none());
+    let one = number(1);
+    for n in 0..KEYS {
+        assert!(applied(db.run(ns.transact(&[put(&key("a", n), None, &one)]))));
+        assert!(applied(db.run(ns.transact(&[put(&key("b", n), None, &one)]))));
+    }
+    let mut met = std::collections::HashMap::new();
+    for _ in 0..DRAWS {
+        let record = db.run(ns.sample("a", 100)).unwrap().expect("one of two is of the set");
+        *met.entry(record.key().unwrap()).or_insert(0_u32) += 1;
+    }
+    // 400 of each are expected, with a deviation of 20: eight of them are never met by chance.
+    assert_eq!(met.len() as u64, KEYS);
+    assert!(met.values().all(|count| (240..=560).contains(count)), "{met:?}");
+    for n in 0..KEYS {
+        assert!(applied(db.run(ns.transact(&[delete(&key("a", n))]))));
+    }
+    assert!(db.run(ns.sample("a", 100)).unwrap().is_none());
+}

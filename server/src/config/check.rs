@@ -12,6 +12,7 @@ use toml::Spanned;
 use super::{
     Config, NamespaceSettings, NodeConfig,
     raw::{self, Given},
+    resp,
     units::{Size, Time, format_size},
 };
 use crate::limits::{Limits, MESSAGE_SIZE_MAX};
@@ -22,9 +23,9 @@ pub struct Bad {
     pub message: String,
 }
 
-type Checked<T> = Result<T, Bad>;
+pub type Checked<T> = Result<T, Bad>;
 
-fn bad<T>(value: &Spanned<T>, message: impl Into<String>) -> Bad {
+pub fn bad<T>(value: &Spanned<T>, message: impl Into<String>) -> Bad {
     Bad { span: Some(value.span()), message: message.into() }
 }
 
@@ -54,7 +55,8 @@ pub fn config(file: raw::File) -> Checked<Config> {
         }
         namespaces.push(settings);
     }
-    Ok(Config { node, limits, namespaces })
+    let resp = resp::settings(file.resp, &namespaces)?;
+    Ok(Config { node, limits, resp, namespaces })
 }
 
 fn node(raw: raw::Node) -> Checked<NodeConfig> {
@@ -243,7 +245,7 @@ fn text(given: Given<String>, default: String, max: usize) -> Checked<String> {
     Ok(given.into_inner())
 }
 
-fn number<T: TryFrom<i64>>(
+pub fn number<T: TryFrom<i64>>(
     given: &Given<i64>,
     range: RangeInclusive<i64>,
     default: T,
@@ -256,7 +258,7 @@ fn number<T: TryFrom<i64>>(
     })
 }
 
-fn size(given: &Given<Size>, range: RangeInclusive<u64>, default: u64) -> Checked<u64> {
+pub fn size(given: &Given<Size>, range: RangeInclusive<u64>, default: u64) -> Checked<u64> {
     let Some(given) = given else { return Ok(default) };
     if !range.contains(&given.as_ref().0) {
         let (given_size, least, most) =
@@ -276,7 +278,7 @@ fn power_of_two(given: &Given<Size>, range: RangeInclusive<u64>, default: u64) -
     }
 }
 
-fn time(given: &Given<Time>, least: Duration, default: Duration) -> Checked<Duration> {
+pub fn time(given: &Given<Time>, least: Duration, default: Duration) -> Checked<Duration> {
     let most = Duration::from_secs(24 * 3600);
     match given {
         None => Ok(default),

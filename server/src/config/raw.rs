@@ -16,6 +16,8 @@ pub struct File {
     #[serde(default)]
     pub limits: Limits,
     #[serde(default)]
+    pub resp: Resp,
+    #[serde(default)]
     pub namespace: Vec<Spanned<Namespace>>,
 }
 
@@ -49,6 +51,26 @@ pub struct Limits {
     pub stop_timeout: Given<Time>,
     pub keepalive_interval: Given<Time>,
     pub keepalive_timeout: Given<Time>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Resp {
+    pub listen: Given<String>,
+    pub port: Given<Port>,
+    pub namespace: Given<String>,
+    pub password: Given<String>,
+    pub max_connections: Given<i64>,
+    pub idle_timeout: Given<Time>,
+    pub output_buffer: Given<Size>,
+    pub request_size: Given<Size>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a port, 0 for none, or \"any\"")]
+pub enum Port {
+    Number(i64),
+    Word(String),
 }
 
 #[derive(Deserialize)]

@@ -16,6 +16,7 @@ pub fn config(config: &Config) -> String {
     // Writing to a String cannot fail.
     let _ = node(&mut out, config);
     let _ = limits(&mut out, config);
+    let _ = super::resp::write(&mut out, &config.resp);
     for settings in &config.namespaces {
         let _ = namespace(&mut out, settings);
     }

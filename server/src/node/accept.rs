@@ -5,7 +5,10 @@
 
 use std::{
     io,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -15,14 +18,22 @@ use tokio::{
     time,
 };
 
-use crate::state::State;
+use crate::{doors::resp, state::State};
 
 /// How long accepting rests when the process is out of descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
+/// Through which door a connection came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Through {
+    Grpc,
+    Resp,
+}
+
 /// A connection on its way to its worker; counted until it is dropped.
 pub struct Connection {
     pub stream: std::net::TcpStream,
+    pub through: Through,
     pub counted: Counted,
 }
 
@@ -30,11 +41,36 @@ pub struct Connection {
 pub struct Counted {
     state: Arc<State>,
     worker: usize,
+    through: Through,
+}
+
+impl Through {
+    /// Counts a connection in, if there may be one more.
+    fn enter(self, state: &State) -> bool {
+        let (open, refused, most) = match self.open(state) {
+            (open, Some(resp)) => (open, &resp.refused_connections, resp.config.max_connections),
+            (open, None) => (open, &state.refused_connections, state.limits.connections),
+        };
+        let enters = open.fetch_add(1, Relaxed) < most;
+        if !enters {
+            open.fetch_sub(1, Relaxed);
+            refused.fetch_add(1, Relaxed);
+        }
+        enters
+    }
+
+    /// Connections open through this door.
+    fn open(self, state: &State) -> (&AtomicUsize, Option<&resp::Shared>) {
+        match (self, &state.resp) {
+            (Self::Resp, Some(resp)) => (&resp.connections, Some(resp)),
+            _ => (&state.connections, None),
+        }
+    }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.state.connections.fetch_sub(1, Relaxed);
+        self.through.open(&self.state).0.fetch_sub(1, Relaxed);
         self.state.workers[self.worker].connections.fetch_sub(1, Relaxed);
     }
 }
@@ -42,6 +78,7 @@ impl Drop for Counted {
 /// Accepts connections until the node stops, and hands each to the worker with the fewest.
 pub async fn accept(
     listener: TcpListener,
+    through: Through,
     state: Arc<State>,
     peers: Arc<[mpsc::UnboundedSender<Connection>]>,
 ) {
@@ -61,18 +98,19 @@ pub async fn accept(
                 continue;
             }
         };
-        if state.connections.fetch_add(1, Relaxed) >= state.limits.connections {
-            state.connections.fetch_sub(1, Relaxed);
-            state.refused_connections.fetch_add(1, Relaxed);
-            tracing::debug!("a connection was refused: there are as many as limits.connections");
+        if !through.enter(&state) {
+            tracing::debug!(?through, "a connection was refused: there are as many as may be");
+            if through == Through::Resp {
+                resp::refuse(&stream);
+            }
             continue;
         }
         let count = |index: &usize| state.workers[*index].connections.load(Relaxed);
         let worker = (0..peers.len()).min_by_key(count).unwrap_or(0);
         state.workers[worker].connections.fetch_add(1, Relaxed);
-        let counted = Counted { state: Arc::clone(&state), worker };
+        let counted = Counted { state: Arc::clone(&state), worker, through };
         // An error says that the worker has stopped, and the connection is closed.
-        let _ = peers[worker].send(Connection { stream, counted });
+        let _ = peers[worker].send(Connection { stream, through, counted });
     }
 }
 

@@ -23,6 +23,9 @@ fn write(out: &mut String, state: &State, addresses: &Addresses) -> std::fmt::Re
     }
     writeln!(out, "  I/O        {}: {}", state.io.kind, state.io.reason)?;
     writeln!(out, "  gRPC       {}", addresses.grpc)?;
+    if let Some(resp) = addresses.resp {
+        writeln!(out, "  Redis      {resp}")?;
+    }
     writeln!(out, "  HTTP       http://{}/metrics", addresses.http)?;
     let Some(first) = state.namespaces.first() else { return Ok(()) };
     let key = format!("{}/users/ada", first.name);

@@ -1,4 +1,4 @@
-//! The sockets a node listens on: one for HTTP, and for gRPC one per worker on the same port.
+//! The sockets a node listens on: one for HTTP, and for gRPC and Redis clients one per worker on the same port.
 
 use std::{
     io,
@@ -8,7 +8,7 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::StartError;
-use crate::{config::NodeConfig, state::Addresses};
+use crate::{config::Config, state::Addresses};
 
 const BACKLOG: i32 = 1024;
 
@@ -16,6 +16,8 @@ const BACKLOG: i32 = 1024;
 pub struct Sockets {
     /// One for each worker.
     pub grpc: Vec<TcpListener>,
+    /// One for each worker; none when there is no Redis door.
+    pub resp: Vec<TcpListener>,
     /// The HTTP door's.
     pub http: TcpListener,
     /// Where they listen: the ports the operating system chose in place of 0.
@@ -24,28 +26,24 @@ pub struct Sockets {
 
 impl Sockets {
     /// Binds all sockets of a node with `workers` workers.
-    pub fn bind(node: &NodeConfig, workers: usize) -> Result<Self, StartError> {
+    pub fn bind(config: &Config, workers: usize) -> Result<Self, StartError> {
+        let node = &config.node;
         let http = Door { name: "HTTP", setting: "http-port" };
         let grpc = Door { name: "gRPC", setting: "grpc-port" };
+        let redis = Door { name: "Redis", setting: "--resp-port or port of [resp], 0 for none" };
         let wanted = SocketAddr::new(node.listen, node.grpc_port);
-        if wanted.port() != 0 {
-            // Sockets with SO_REUSEPORT would silently share the port with another node of the same user.
-            grpc.bind(wanted, false)?;
-        }
-        let first = grpc.bind(wanted, true)?;
-        let grpc_address = grpc.address(&first, wanted)?;
-        let mut listeners = vec![first];
-        for _ in 1..workers {
-            listeners.push(grpc.bind(grpc_address, true)?);
+        let (grpc, grpc_address) = grpc.bind_all(wanted, workers)?;
+        let (mut resp, mut resp_address) = (Vec::new(), None);
+        if let Some(port) = config.resp.port {
+            let wanted = SocketAddr::new(config.resp.listen, port);
+            let (listeners, address) = redis.bind_all(wanted, workers)?;
+            (resp, resp_address) = (listeners, Some(address));
         }
         let wanted = SocketAddr::new(node.listen, node.http_port);
         let http_listener = http.bind(wanted, false)?;
         let http_address = http.address(&http_listener, wanted)?;
-        Ok(Self {
-            grpc: listeners,
-            http: http_listener,
-            addresses: Addresses { grpc: grpc_address, http: http_address },
-        })
+        let addresses = Addresses { grpc: grpc_address, http: http_address, resp: resp_address };
+        Ok(Self { grpc, resp, http: http_listener, addresses })
     }
 }
 
@@ -55,6 +53,25 @@ struct Door {
 }
 
 impl Door {
+    /// A socket on the same port for each worker, and where they listen.
+    fn bind_all(
+        &self,
+        wanted: SocketAddr,
+        workers: usize,
+    ) -> Result<(Vec<TcpListener>, SocketAddr), StartError> {
+        if wanted.port() != 0 {
+            // Sockets with SO_REUSEPORT would silently share the port with another node of the same user.
+            self.bind(wanted, false)?;
+        }
+        let first = self.bind(wanted, true)?;
+        let address = self.address(&first, wanted)?;
+        let mut listeners = vec![first];
+        for _ in 1..workers {
+            listeners.push(self.bind(address, true)?);
+        }
+        Ok((listeners, address))
+    }
+
     fn bind(&self, address: SocketAddr, shared: bool) -> Result<TcpListener, StartError> {
         listen(address, shared).map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => {

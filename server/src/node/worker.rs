@@ -24,11 +24,11 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
     StartError,
-    accept::{Connection, accept},
+    accept::{Connection, Through, accept},
     listen::Sockets,
 };
 use crate::{
-    doors::{grpc::connection::Door, http},
+    doors::{grpc::connection::Door, http, resp},
     operations::Operations,
     state::State,
 };
@@ -44,6 +44,8 @@ struct Worker {
     index: usize,
     state: Arc<State>,
     listener: TcpListener,
+    /// The Redis door's, if there is one.
+    resp: Option<TcpListener>,
     /// Worker 0 serves HTTP too.
     http: Option<TcpListener>,
     health: HealthReporter,
@@ -62,6 +64,7 @@ pub fn start(state: &Arc<State>, sockets: Sockets) -> Result<Vec<JoinHandle<()>>
     let peers: Arc<[_]> = peers.into();
     let (ready, is_ready) = std_mpsc::channel();
     let mut http = Some(sockets.http);
+    let mut resp = sockets.resp.into_iter();
     let mut threads = Vec::new();
     let mut failed = None;
     for (index, (listener, inbox)) in sockets.grpc.into_iter().zip(inboxes).enumerate() {
@@ -69,6 +72,7 @@ pub fn start(state: &Arc<State>, sockets: Sockets) -> Result<Vec<JoinHandle<()>>
             index,
             state: Arc::clone(state),
             listener,
+            resp: resp.next(),
             http: http.take(),
             health: health.clone(),
             health_service: health_service.clone(),
@@ -156,11 +160,22 @@ impl Worker {
         if leads {
             report(&self.health, ServingStatus::Serving).await;
         }
-        match tokio::net::TcpListener::from_std(self.listener) {
-            Ok(listener) => {
-                tokio::spawn(accept(listener, Arc::clone(&state), Arc::clone(&self.peers)));
+        let redis = resp::Door::new(&state, self.index).map(Arc::new);
+        if let Some(redis) = &redis {
+            tokio::spawn(resp::look_after(Arc::clone(redis)));
+        }
+        let listeners = [(Through::Grpc, Some(self.listener)), (Through::Resp, self.resp)];
+        for (through, listener) in listeners {
+            match listener.map(tokio::net::TcpListener::from_std) {
+                Some(Ok(listener)) => {
+                    let (state, peers) = (Arc::clone(&state), Arc::clone(&self.peers));
+                    tokio::spawn(accept(listener, through, state, peers));
+                }
+                Some(Err(error)) => {
+                    tracing::error!(%error, "a worker cannot accept connections");
+                }
+                None => {}
             }
-            Err(error) => tracing::error!(%error, "a worker cannot accept connections"),
         }
         let mut connections = JoinSet::new();
         let stopped = state.stopped();
@@ -168,7 +183,9 @@ impl Worker {
         loop {
             tokio::select! {
                 () = &mut stopped => break,
-                Some(connection) = self.inbox.recv() => take(&mut connections, &door, connection),
+                Some(connection) = self.inbox.recv() => {
+                    take(&mut connections, &door, redis.as_ref(), connection);
+                }
                 Some(_) = connections.join_next() => {}
             }
         }
@@ -234,16 +251,28 @@ fn serve_http(listener: TcpListener, state: Arc<State>) {
     }
 }
 
-fn take(connections: &mut JoinSet<()>, door: &Door, connection: Connection) {
-    let Connection { stream, counted } = connection;
-    match TcpStream::from_std(stream) {
-        Ok(stream) => {
+fn take(
+    connections: &mut JoinSet<()>,
+    door: &Door,
+    redis: Option<&Arc<resp::Door>>,
+    connection: Connection,
+) {
+    let Connection { stream, through, counted } = connection;
+    match (TcpStream::from_std(stream), through, redis) {
+        (Ok(stream), Through::Resp, Some(redis)) => {
+            let redis = Arc::clone(redis);
+            connections.spawn(async move {
+                let _counted = counted;
+                resp::serve(stream, redis).await;
+            });
+        }
+        (Ok(stream), ..) => {
             let door = door.clone();
             connections.spawn(async move {
                 let _counted = counted;
                 door.serve(stream).await;
             });
         }
-        Err(error) => tracing::warn!(%error, "a connection was lost"),
+        (Err(error), ..) => tracing::warn!(%error, "a connection was lost"),
     }
 }

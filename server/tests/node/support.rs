@@ -75,6 +75,7 @@ pub fn config(dir: &TempDir) -> Config {
     let mut config = Config::dev(dir.path());
     config.node.grpc_port = 0;
     config.node.http_port = 0;
+    config.resp.port = Some(0);
     config.node.workers = 2;
     for device in &mut config.namespaces[0].engine.devices {
         if let DeviceConfig::File { size, .. } = device {

@@ -36,6 +36,9 @@ pub struct Args {
     /// With --dev: the HTTP port; 0 for any that is free
     #[arg(long, conflicts_with = "config")]
     http_port: Option<u16>,
+    /// With --dev: the Redis port; 0 for none
+    #[arg(long, conflicts_with = "config")]
+    resp_port: Option<u16>,
     /// How to do I/O, instead of what the configuration says
     #[arg(long, value_name = "auto|io_uring|pool")]
     io_engine: Option<IoChoice>,
@@ -80,6 +83,9 @@ impl Args {
         node.grpc_port = self.grpc_port.unwrap_or(node.grpc_port);
         node.http_port = self.http_port.unwrap_or(node.http_port);
         node.io_engine = self.io_engine.unwrap_or(node.io_engine);
+        if let Some(port) = self.resp_port {
+            config.resp.port = (port != 0).then_some(port);
+        }
         Ok(config)
     }
 }
@@ -117,7 +123,7 @@ async fn run(config: Config, options: Options) -> Result {
 fn explain(error: &StartError) -> Failure {
     let failure = Failure::new(error.to_string());
     match error {
-        StartError::PortInUse { .. } => failure.next("another node may be running: see `cairn status`; --dev takes --grpc-port and --http-port"),
+        StartError::PortInUse { .. } => failure.next("another node may be running: see `cairn status`; --dev takes --grpc-port, --http-port and --resp-port"),
         StartError::Open { .. } => failure.next("`cairn inspect PATH` tells what a device holds; `cairn doctor PATH` checks the disk"),
         StartError::Io(_) => failure.next("`cairn doctor` tells why; --io-engine pool works everywhere"),
         _ => failure,

@@ -32,7 +32,7 @@ impl TestNode {
         let folder = tempfile::tempdir().expect("a folder for the node");
         let file = folder.path().join("test.dat");
         let text = format!(
-            "[node]\ngrpc-port = 0\nhttp-port = 0\n[[namespace]]\nname = \"test\"\n\
+            "[node]\ngrpc-port = 0\nhttp-port = 0\n[resp]\nport = 0\n[[namespace]]\nname = \"test\"\n\
              [namespace.storage]\nfiles = [{{ path = {file:?}, size = \"256MiB\" }}]\n"
         );
         let config = Config::parse(&text).expect("the configuration is sound");

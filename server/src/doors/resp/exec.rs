@@ -1,0 +1,200 @@
+//! `EXEC`: all queued commands on one view, applied as one.
+//!
+//! Watched keys are looked at again: one that is not the same version any more ends it with nothing done. A command that cannot be
+//! staged is done at its place; what stands before it is applied first, and what stands behind it is a transaction of its own.
+
+use std::time::Duration;
+
+use super::{
+    command::{Flags, Handler},
+    door::Door,
+    fail::{CONTENDED, Done, Fail},
+    reply::Reply,
+    request::Request,
+    run::{ATTEMPTS, EAGER_ATTEMPTS, Wait, seen, wait_for},
+    session::{Multi, Session, Watched},
+    table::Entry,
+    view::{Committed, Halt, View},
+};
+
+/// EXEC without MULTI.
+const WITHOUT_MULTI: Fail = Fail::text("ERR EXEC without MULTI");
+/// Bytes that a transaction answers at most.
+const ANSWERS_MAX: usize = 64 << 20;
+const TOO_LONG_ANSWER: Fail = Fail::text(
+    "ERR the answers of this transaction are more than 64 MiB together; nothing was applied",
+);
+/// EXEC after a command that could not be queued.
+const ABORTED: Fail = Fail::text("EXECABORT Transaction discarded because of previous errors.");
+
+/// Done with what was queued, however it ended.
+pub async fn exec(session: &mut Session, door: &Door, reply: &mut Reply) -> Result<Wait, Fail> {
+    let multi = session.leave_multi().ok_or(WITHOUT_MULTI)?;
+    let watched = std::mem::take(&mut session.watched);
+    session.unwatch();
+    if multi.refused {
+        return Err(ABORTED);
+    }
+    all(session, door, &multi, &watched, reply).await
+}
+
+async fn all(
+    session: &mut Session,
+    door: &Door,
+    multi: &Multi,
+    watched: &[Watched],
+    reply: &mut Reply,
+) -> Result<Wait, Fail> {
+    let mut left = &multi.queued[..];
+    let mut wait = Wait::Nothing;
+    let mut watched = watched;
+    reply.array(left.len());
+    while !left.is_empty() || !watched.is_empty() {
+        let together = left.iter().position(|(entry, _)| !is_staged(entry)).unwrap_or(left.len());
+        let (stage, rest) = left.split_at(together);
+        match staged(session, door, stage, watched, reply).await {
+            Ok(Some(next)) => wait = wait.and(next),
+            Ok(None) => {
+                reply.truncate(0);
+                reply.null_array();
+                return Ok(Wait::Nothing);
+            }
+            Err(fail) => return Err(fail),
+        }
+        watched = &[];
+        left = rest;
+        if let Some(((entry, request), rest)) = left.split_first() {
+            let begin = reply.len();
+            let done = by_itself(session, door, *entry, request, reply).await;
+            if let Err(fail) = &done {
+                reply.truncate(begin);
+                reply.error(fail.bytes());
+            }
+            count(door, *entry, done.as_ref().err());
+            left = rest;
+        }
+    }
+    Ok(wait)
+}
+
+fn is_staged(entry: &Entry) -> bool {
+    matches!(entry.command.handler, Handler::Keys(_) | Handler::Session(_))
+}
+
+async fn by_itself(
+    session: &mut Session,
+    door: &Door,
+    entry: Entry,
+    request: &Request,
+    reply: &mut Reply,
+) -> Done {
+    match entry.command.handler {
+        Handler::Alone(handler) => handler(session, door, request, reply).await,
+        _ => Err(Fail::text("ERR Command not allowed inside a transaction")),
+    }
+}
+
+/// Runs commands on one view and applies them; `None` when a watched key has changed.
+async fn staged(
+    session: &mut Session,
+    door: &Door,
+    commands: &[(Entry, Request)],
+    watched: &[Watched],
+    reply: &mut Reply,
+) -> Result<Option<Wait>, Fail> {
+    let (begin, db, resp3) = (reply.len(), session.db, session.resp3);
+    let mut view = View::new(door, db);
+    for attempt in 0..ATTEMPTS {
+        for Watched { place, sight } in watched {
+            let now = door.namespace().look(&place.key).await?;
+            // After SWAPDB the key is another record.
+            let moved = door.set(place.db) != Some(place.key.set());
+            if moved || !now.is_same(sight) {
+                return Ok(None);
+            }
+            view.saw(place.clone(), now)?;
+        }
+        for (entry, request) in commands {
+            let keys = entry.command.keys.of(request);
+            if keys.len() > 1 && !entry.command.writes() {
+                let values = !entry.command.flags.has(Flags::KEYS_ONLY);
+                view.look_all(keys.iter().map(|at| request.arg(*at)), values).await?;
+            }
+        }
+        let back = |reply: &mut Reply, session: &mut Session| {
+            reply.truncate(begin);
+            reply.set_resp3(resp3);
+            (session.db, session.resp3) = (db, resp3);
+        };
+        let failed = loop {
+            match attempt_all(session, door, commands, &mut view, reply) {
+                Ok(failed) => break failed,
+                Err(Halt::Look(place)) => view.look(place).await?,
+                Err(Halt::Fail(fail)) => return Err(fail),
+            }
+            view.unstage();
+            back(reply, session);
+        };
+        let wait = match view.commit().await? {
+            Committed::Applied(receipt) => wait_for(receipt),
+            Committed::Nothing => seen(door, view),
+            Committed::Changed => {
+                view.clear();
+                back(reply, session);
+                if attempt >= EAGER_ATTEMPTS {
+                    tokio::task::yield_now().await;
+                }
+                continue;
+            }
+        };
+        for ((entry, _), failed) in commands.iter().zip(failed) {
+            count(door, *entry, failed.as_ref());
+        }
+        return Ok(Some(wait));
+    }
+    Err(CONTENDED)
+}
+
+/// Runs all commands from the start. Answers why each failed, if it did; halts at a key that must be looked at first, or when the
+/// answers become more than a connection may hold.
+fn attempt_all(
+    session: &mut Session,
+    door: &Door,
+    commands: &[(Entry, Request)],
+    view: &mut View<'_>,
+    reply: &mut Reply,
+) -> Result<Vec<Option<Fail>>, Halt> {
+    let mut failed = Vec::with_capacity(commands.len());
+    for (entry, request) in commands {
+        let begin = reply.len();
+        view.select(session.db);
+        view.begin();
+        let done = match entry.command.handler {
+            Handler::Keys(handler) => match handler(view, request, reply) {
+                Err(Halt::Look(place)) => return Err(Halt::Look(place)),
+                Err(Halt::Fail(fail)) => Err(fail),
+                Ok(()) => Ok(()),
+            },
+            Handler::Session(handler) => handler(session, door, request, reply),
+            Handler::Alone(_) | Handler::Exec | Handler::Container => Ok(()),
+        };
+        if let Err(fail) = &done {
+            view.roll_back();
+            reply.truncate(begin);
+            reply.error(fail.bytes());
+        }
+        reply.set_resp3(session.resp3);
+        failed.push(done.err());
+        if reply.len() > ANSWERS_MAX {
+            return Err(Halt::Fail(TOO_LONG_ANSWER));
+        }
+    }
+    Ok(failed)
+}
+
+fn count(door: &Door, entry: Entry, failed: Option<&Fail>) {
+    if let Some(fail) = failed {
+        door.counters.error(fail);
+    }
+    door.counters.done(entry.number, Duration::ZERO, failed.is_some());
+}

@@ -1,0 +1,332 @@
+//! Commands of one connection that have begun, in their order, and their answers.
+//!
+//! A command is polled once at its turn; most are done then, and answer into the output at once. The others wait here. Of two
+//! commands that touch the same key, one of them writing, the second begins when the first is *applied*; its answer, like every
+//! answer, leaves behind those before it and when what it tells is *durable*. So a hundred writes of one key share a flush.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use smallvec::SmallVec;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::{
+    clients::Client,
+    command::Handler,
+    door::Door,
+    reply::Reply,
+    request::Request,
+    run::{Ended, Job, Wait},
+    session::Session,
+    table::Entry,
+};
+
+/// Commands of one connection that are not applied yet.
+const RUNNING_MAX: usize = 256;
+/// Commands of one connection that may be under way however long answers are.
+const RUNNING_MIN: usize = 8;
+/// Bytes that commands under way may be about to answer with, as far as the length of the last answers tells.
+const RUNNING_BYTES: usize = 8 << 20;
+/// Commands of one connection that are not answered yet.
+const WAITING_MAX: usize = 1024;
+/// Boxes kept while the connection is busy.
+const SPARE_MAX: usize = 16;
+
+/// A command whose turn it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// The command.
+    pub entry: Entry,
+    /// Whether the client wants its answer.
+    pub wanted: bool,
+    /// When it began.
+    pub began: Instant,
+}
+
+/// A future in a box that is used again.
+type Slot<F> = Pin<Box<Option<F>>>;
+
+/// How far a command has come.
+enum Item<F> {
+    /// Not applied yet.
+    Running(Turn, Slot<F>, Touches),
+    /// Applied; the answer must wait for something.
+    Applied(Reply, Wait),
+    /// It waits.
+    Settling(Reply, Slot<F>),
+    /// To be sent.
+    Ready(Reply),
+}
+
+/// What a command touches.
+#[derive(Debug, Default)]
+struct Touches {
+    everything: bool,
+    writes: bool,
+    keys: SmallVec<[u64; 2]>,
+}
+
+impl Touches {
+    fn of(entry: Entry, request: &Request, db: u8) -> Self {
+        if !matches!(entry.command.handler, Handler::Keys(_)) {
+            return Self { everything: true, ..Self::default() };
+        }
+        let places = entry.command.keys.of(request);
+        // Two keys with one hash only make a command wait that need not.
+        let hash = |at: &usize| xxh3_64_with_seed(request.arg(*at), db.into());
+        Self {
+            everything: places.is_empty(),
+            writes: entry.command.writes(),
+            keys: places.iter().map(hash).collect(),
+        }
+    }
+
+    fn conflict(&self, other: &Self) -> bool {
+        self.everything
+            || other.everything
+            || ((self.writes || other.writes)
+                && self.keys.iter().any(|key| other.keys.contains(key)))
+    }
+}
+
+/// The commands of a connection that have begun. `R` makes the future of a job.
+pub struct Queue<R, F> {
+    door: Arc<Door>,
+    run: R,
+    items: VecDeque<Item<F>>,
+    /// How many are not applied.
+    running: usize,
+    /// Bytes of answers that wait.
+    bytes: usize,
+    /// How long answers are, as far as the last ones tell.
+    usual: usize,
+    /// The end of the last command, and so the beginning of the next one.
+    pub now: Instant,
+    client: Arc<Client>,
+    spare: Vec<Slot<F>>,
+    session: Option<Box<Session>>,
+}
+
+impl<R, F> Queue<R, F>
+where
+    R: Fn(Arc<Door>, Job, Reply) -> F,
+    F: Future<Output = Ended>,
+{
+    /// An empty queue.
+    pub fn new(door: Arc<Door>, client: Arc<Client>, run: R) -> Self {
+        Self {
+            door,
+            run,
+            client,
+            items: VecDeque::new(),
+            running: 0,
+            bytes: 0,
+            usual: 0,
+            now: Instant::now(),
+            spare: Vec::new(),
+            session: None,
+        }
+    }
+
+    /// Whether something is not answered.
+    pub fn is_waiting(&self) -> bool {
+        !self.items.is_empty()
+    }
+
+    /// Whether no more may begin.
+    pub fn is_full(&self) -> bool {
+        let too_long = self.running >= RUNNING_MIN && self.running * self.usual > RUNNING_BYTES;
+        too_long || self.running >= RUNNING_MAX || self.items.len() >= WAITING_MAX
+    }
+
+    /// Bytes of answers that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The session, if a command has given it back.
+    pub fn session(&mut self) -> Option<Box<Session>> {
+        self.session.take()
+    }
+
+    /// Whether this command must wait until one before it is applied.
+    pub fn conflicts(&self, entry: Entry, request: &Request, db: u8) -> bool {
+        if self.running == 0 || matches!(entry.command.handler, Handler::Session(_)) {
+            return false;
+        }
+        let touches = Touches::of(entry, request, db);
+        self.items
+            .iter()
+            .any(|item| matches!(item, Item::Running(_, _, others) if others.conflict(&touches)))
+    }
+
+    /// Begins a command.
+    pub fn start(
+        &mut self,
+        turn: Turn,
+        job: Job,
+        reply: Reply,
+        cx: &mut Context<'_>,
+        output: &mut Vec<u8>,
+    ) {
+        let touches = match &job {
+            Job::Keys(entry, _, request, db) => Touches::of(*entry, request, *db),
+            Job::Alone(..) | Job::Settle(_) => Touches { everything: true, ..Touches::default() },
+        };
+        let mut slot = self.fill(job, reply);
+        match poll(&mut slot, cx) {
+            Poll::Pending => {
+                self.running += 1;
+                self.items.push_back(Item::Running(turn, slot, touches));
+            }
+            Poll::Ready(ended) => {
+                self.keep(slot);
+                match self.applied(&turn, ended) {
+                    Item::Ready(reply) if self.items.is_empty() => {
+                        output.extend_from_slice(reply.bytes());
+                    }
+                    item => {
+                        self.items.push_back(item);
+                        if self.items.len() == 1 {
+                            // It may be durable already, and must be asked once to be told when it is.
+                            self.send(cx, output);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Appends an answer that is known already.
+    pub fn push_ready(&mut self, reply: Reply, output: &mut Vec<u8>) {
+        if self.items.is_empty() {
+            return output.extend_from_slice(reply.bytes());
+        }
+        self.bytes += reply.len();
+        self.items.push_back(Item::Ready(reply));
+    }
+
+    /// Goes on with what waits, and sends what can be sent.
+    pub fn poll(&mut self, cx: &mut Context<'_>, output: &mut Vec<u8>) {
+        for at in 0..self.items.len() {
+            if self.running == 0 {
+                break;
+            }
+            if let Item::Running(turn, slot, _) = &mut self.items[at]
+                && let Poll::Ready(ended) = poll(slot, cx)
+            {
+                let turn = *turn;
+                self.running -= 1;
+                let item = self.applied(&turn, ended);
+                if let Item::Running(_, slot, _) = std::mem::replace(&mut self.items[at], item) {
+                    self.keep(slot);
+                }
+            }
+        }
+        self.send(cx, output);
+    }
+
+    /// Sends the answers at the front, as far as they may leave.
+    fn send(&mut self, cx: &mut Context<'_>, output: &mut Vec<u8>) {
+        while let Some(item) = self.items.pop_front() {
+            let (reply, mut slot) = match item {
+                Item::Running(..) => return self.items.push_front(item),
+                Item::Ready(reply) => {
+                    self.bytes -= reply.len();
+                    output.extend_from_slice(reply.bytes());
+                    continue;
+                }
+                Item::Applied(reply, wait) => {
+                    let slot = self.fill(Job::Settle(wait), Reply::new(reply.is_resp3()));
+                    (reply, slot)
+                }
+                Item::Settling(reply, slot) => (reply, slot),
+            };
+            match poll(&mut slot, cx) {
+                Poll::Pending => return self.items.push_front(Item::Settling(reply, slot)),
+                Poll::Ready(ended) => {
+                    self.keep(slot);
+                    self.bytes -= reply.len();
+                    let reply = match &ended.failed {
+                        Some(fail) => {
+                            self.door.counters.error(fail);
+                            // A client that wants no answers gets no errors.
+                            if reply.is_empty() { &reply } else { &ended.reply }
+                        }
+                        None => &reply,
+                    };
+                    output.extend_from_slice(reply.bytes());
+                }
+            }
+        }
+    }
+
+    /// Gives back what an idle connection does not need.
+    pub fn rest(&mut self) {
+        // One box is kept: most turns need one, and ten thousand are still little.
+        self.spare.truncate(1);
+        self.spare.shrink_to(1);
+        if self.items.is_empty() && self.items.capacity() > 0 {
+            self.items = VecDeque::new();
+        }
+    }
+
+    fn applied(&mut self, turn: &Turn, ended: Ended) -> Item<F> {
+        let Ended { mut reply, failed, wait, session, request } = ended;
+        if session.is_some() {
+            self.session = session;
+        }
+        if let Some(fail) = &failed {
+            self.door.counters.error(fail);
+        }
+        self.count(turn, request.as_ref(), failed.is_some());
+        self.usual = (self.usual - self.usual / 4).max(reply.len());
+        if !turn.wanted {
+            reply.truncate(0);
+        }
+        let ready = matches!(wait, Wait::Nothing);
+        if !(ready && self.items.is_empty()) {
+            self.bytes += reply.len();
+        }
+        if ready { Item::Ready(reply) } else { Item::Applied(reply, wait) }
+    }
+
+    /// Counts a command that is done, and begins the time of the next one.
+    pub fn count(&mut self, turn: &Turn, request: Option<&Request>, failed: bool) {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(turn.began);
+        self.now = now;
+        self.door.counters.done(turn.entry.number, took, failed);
+        if let Some(request) = request
+            && self.door.shared.slow.is_slow(took)
+        {
+            self.door.shared.slow.add(request, took, &self.client);
+        }
+    }
+
+    fn fill(&mut self, job: Job, reply: Reply) -> Slot<F> {
+        let mut slot = self.spare.pop().unwrap_or_else(|| Box::pin(None));
+        slot.as_mut().set(Some((self.run)(Arc::clone(&self.door), job, reply)));
+        slot
+    }
+
+    fn keep(&mut self, mut slot: Slot<F>) {
+        if self.spare.len() < SPARE_MAX {
+            slot.as_mut().set(None);
+            self.spare.push(slot);
+        }
+    }
+}
+
+fn poll<F: Future<Output = Ended>>(slot: &mut Slot<F>, cx: &mut Context<'_>) -> Poll<Ended> {
+    match slot.as_mut().as_pin_mut() {
+        Some(future) => future.poll(cx),
+        None => Poll::Pending,
+    }
+}

@@ -1,0 +1,208 @@
+//! Running commands: looking at keys, running the handler, applying what it staged, and again if somebody was faster.
+//!
+//! [`run`] is one future for everything that may wait, so that a connection keeps all of them in boxes of one kind. What a command
+//! answers and what its answer must still wait for are told apart: the first is known when it is applied, the second when it is durable.
+
+use std::sync::Arc;
+
+use cairn_engine::{Receipt, Sight};
+use futures::FutureExt;
+use smallvec::SmallVec;
+
+use super::{
+    command::{Flags, Handler, OnKeys},
+    door::Door,
+    exec,
+    fail::{CONTENDED, Fail},
+    reply::Reply,
+    request::Request,
+    session::Session,
+    table::Entry,
+    view::{Committed, Halt, View},
+};
+
+/// Attempts of one command before it gives up; every lost one means that another writer got on.
+pub const ATTEMPTS: usize = 1000;
+/// Attempts before a command lets others of its worker run in between.
+pub const EAGER_ATTEMPTS: usize = 4;
+
+/// What to do.
+#[derive(Debug)]
+pub enum Job {
+    /// A command on keys of a database.
+    Keys(Entry, OnKeys, Request, u8),
+    /// A command by itself, which needs the session meanwhile.
+    Alone(Entry, Request, Box<Session>),
+    /// Waits until an answer may leave.
+    Settle(Wait),
+}
+
+/// What an answer must wait for.
+#[derive(Debug)]
+pub enum Wait {
+    /// Nothing.
+    Nothing,
+    /// These writes must be durable.
+    Written(Receipt),
+    /// What was seen must be durable.
+    Seen(SmallVec<[Sight; 1]>),
+    /// All of these.
+    All(Vec<Wait>),
+}
+
+impl Wait {
+    /// This one and the other.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Nothing, other) => other,
+            (this, Self::Nothing) => this,
+            (Self::All(mut all), other) => {
+                all.push(other);
+                Self::All(all)
+            }
+            (this, other) => Self::All(vec![this, other]),
+        }
+    }
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub struct Ended {
+    /// The answer.
+    pub reply: Reply,
+    /// Why it failed, if it did; the answer says it, too.
+    pub failed: Option<Fail>,
+    /// What the answer must wait for.
+    pub wait: Wait,
+    /// The session, if the job had it.
+    pub session: Option<Box<Session>>,
+    /// What was asked, if it was a command.
+    pub request: Option<Request>,
+}
+
+/// Does a job. `reply` is empty.
+pub async fn run(door: Arc<Door>, job: Job, mut reply: Reply) -> Ended {
+    let (mut session, mut asked) = (None, None);
+    let result = match job {
+        Job::Keys(entry, handler, request, db) => {
+            let result = on_keys(&door, entry, handler, &request, db, &mut reply).await;
+            asked = Some(request);
+            result
+        }
+        Job::Alone(entry, request, mut own) => {
+            let result = Box::pin(alone(&door, entry, &request, &mut own, &mut reply)).await;
+            (session, asked) = (Some(own), Some(request));
+            result
+        }
+        Job::Settle(wait) => settle(&door, wait).await.map(|()| Wait::Nothing),
+    };
+    let (failed, wait) = match result {
+        Ok(wait) => (None, wait),
+        Err(fail) => {
+            reply.truncate(0);
+            reply.error(fail.bytes());
+            (Some(fail), Wait::Nothing)
+        }
+    };
+    Ended { reply, failed, wait, session, request: asked }
+}
+
+async fn alone(
+    door: &Door,
+    entry: Entry,
+    request: &Request,
+    session: &mut Session,
+    reply: &mut Reply,
+) -> Result<Wait, Fail> {
+    match entry.command.handler {
+        Handler::Alone(handler) => {
+            handler(session, door, request, reply).await.map(|()| Wait::Nothing)
+        }
+        Handler::Exec => exec::exec(session, door, reply).await,
+        Handler::Keys(_) | Handler::Session(_) | Handler::Container => {
+            Err(Fail::text("ERR this command is not done alone"))
+        }
+    }
+}
+
+async fn on_keys(
+    door: &Door,
+    entry: Entry,
+    handler: OnKeys,
+    request: &Request,
+    db: u8,
+    reply: &mut Reply,
+) -> Result<Wait, Fail> {
+    let mut view = View::new(door, db);
+    for attempt in 0..ATTEMPTS {
+        if entry.command.flags.has(Flags::PREFETCH) {
+            let keys = entry.command.keys.of(request);
+            let values = !entry.command.flags.has(Flags::KEYS_ONLY);
+            let looks = view.look_all(keys.iter().map(|at| request.arg(*at)), values);
+            Box::pin(looks).await?;
+        }
+        loop {
+            match handler(&mut view, request, reply) {
+                Ok(()) => break,
+                Err(Halt::Look(place)) => view.look(place).await?,
+                Err(Halt::Fail(fail)) => return Err(fail),
+            }
+            reply.truncate(0);
+            view.unstage();
+        }
+        match view.commit().await? {
+            Committed::Applied(receipt) => return Ok(wait_for(receipt)),
+            Committed::Nothing => {
+                if !entry.command.writes() {
+                    view.count();
+                }
+                return Ok(seen(door, view));
+            }
+            Committed::Changed => {
+                reply.truncate(0);
+                view.clear();
+                if attempt >= EAGER_ATTEMPTS {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+    Err(CONTENDED)
+}
+
+/// What an answer about writes must wait for.
+pub fn wait_for(receipt: Receipt) -> Wait {
+    match receipt.is_promised() && !receipt.is_durable() {
+        true => Wait::Written(receipt),
+        false => Wait::Nothing,
+    }
+}
+
+/// What an answer about what was seen must wait for: mostly nothing, and then nothing is kept.
+pub fn seen(door: &Door, view: View<'_>) -> Wait {
+    let namespace = door.namespace();
+    let waits = |sight: &Sight| !matches!(sight.settled(namespace).now_or_never(), Some(Ok(())));
+    let sights = view.into_sights().filter(waits).map(Sight::without_record);
+    let sights: SmallVec<[Sight; 1]> = sights.collect();
+    match sights.is_empty() {
+        true => Wait::Nothing,
+        false => Wait::Seen(sights),
+    }
+}
+
+async fn settle(door: &Door, wait: Wait) -> Result<(), Fail> {
+    let mut all = SmallVec::<[Wait; 1]>::from_iter([wait]);
+    while let Some(wait) = all.pop() {
+        match wait {
+            Wait::Nothing => {}
+            Wait::Written(receipt) => receipt.durable().await?,
+            Wait::Seen(sights) => {
+                for sight in &sights {
+                    sight.settled(door.namespace()).await?;
+                }
+            }
+            Wait::All(more) => all.extend(more),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,450 @@
+//! A transaction's view of keys: what was seen of them, and what is to become of them.
+//!
+//! A command reads and stages here; nothing is written before [`View::commit`] applies all of it as one, if every key is still as it
+//! was seen. Later reads see what is staged. A key that was not looked at yet halts the command: the runner looks, and runs it again
+//! from its start. A key that is written without being read is written blindly, whatever is there.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use cairn_engine::{
+    Change, Receipt, Sight, Step, Transacted,
+    format::ValueRef,
+    model::{Key, NEVER, VoidTime},
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use smallvec::SmallVec;
+
+use super::{
+    counters,
+    door::Door,
+    fail::{Fail, NO_DATABASE},
+    item::{Content, Item, STRING},
+};
+
+/// Looks of one command under way at once: each may hold a record.
+const LOOKS: usize = 64;
+/// Bytes of values that one command, or one transaction, may read.
+const HELD_MAX: usize = 64 << 20;
+const TOO_MUCH: Fail = Fail::text(
+    "ERR the values this command reads are more than 64 MiB together; ask for fewer keys",
+);
+/// Entries that are searched one by one; more get a table.
+const FEW: usize = 16;
+
+/// Why a command stopped before its end.
+#[derive(Debug)]
+pub enum Halt {
+    /// It is refused.
+    Fail(Fail),
+    /// This key must be looked at first.
+    Look(Place),
+}
+
+impl From<Fail> for Halt {
+    fn from(fail: Fail) -> Self {
+        Self::Fail(fail)
+    }
+}
+
+/// A key in a database.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The database, as the client numbers it.
+    pub db: u8,
+    /// The record's key.
+    pub key: Key,
+}
+
+/// What came of a commit.
+#[derive(Debug)]
+pub enum Committed {
+    /// There was nothing to write, and everything seen was there at one instant.
+    Nothing,
+    /// Written.
+    Applied(Receipt),
+    /// Somebody changed a key meanwhile; nothing was written.
+    Changed,
+}
+
+#[derive(Debug)]
+enum Staged {
+    Put(Content, VoidTime),
+    Delete,
+}
+
+#[derive(Debug)]
+struct Entry {
+    place: Place,
+    sight: Option<Sight>,
+    staged: Option<Staged>,
+}
+
+/// What a transaction has seen and staged.
+#[derive(Debug)]
+pub struct View<'a> {
+    door: &'a Door,
+    db: u8,
+    now_ms: u64,
+    entries: SmallVec<[Entry; 1]>,
+    /// Where each key's entry is, once there are many.
+    table: Option<HashMap<Place, u32>>,
+    /// What the running command of several staged over, to be put back if it fails.
+    undo: Option<Vec<(usize, Option<Staged>)>>,
+    /// Bytes of the values seen.
+    held: usize,
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.db == other.db && self.key.user() == other.key.user()
+    }
+}
+
+impl Eq for Place {}
+
+impl std::hash::Hash for Place {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.db.hash(state);
+        self.key.user().hash(state);
+    }
+}
+
+impl<'a> View<'a> {
+    /// An empty view of database `db`.
+    pub fn new(door: &'a Door, db: u8) -> Self {
+        let (entries, table) = (SmallVec::new(), None);
+        Self { door, db, now_ms: door.now_ms(), entries, table, undo: None, held: 0 }
+    }
+
+    /// The node's side.
+    pub fn door(&self) -> &'a Door {
+        self.door
+    }
+
+    /// The database that keys are of unless another is named.
+    pub fn db(&self) -> u8 {
+        self.db
+    }
+
+    /// The database that the following commands mean.
+    pub fn select(&mut self, db: u8) {
+        self.db = db;
+    }
+
+    /// The time it is for this transaction, in milliseconds since 1970.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// What a key holds; `None` when there is nothing.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Item<'_>>, Halt> {
+        self.get_in(self.db, key)
+    }
+
+    /// The same in another database.
+    pub fn get_in(&self, db: u8, key: &[u8]) -> Result<Option<Item<'_>>, Halt> {
+        let Some(entry) = self.find(db, key) else {
+            return Err(Halt::Look(self.place(db, key)?));
+        };
+        self.item(&self.entries[entry])
+    }
+
+    /// Whether a key holds anything. Its value need not be known for that.
+    pub fn exists(&self, key: &[u8]) -> Result<bool, Halt> {
+        self.exists_in(self.db, key)
+    }
+
+    fn exists_in(&self, db: u8, key: &[u8]) -> Result<bool, Halt> {
+        let Some(entry) = self.find(db, key) else {
+            return Err(Halt::Look(self.place(db, key)?));
+        };
+        match &self.entries[entry] {
+            Entry { staged: Some(staged), .. } => Ok(matches!(staged, Staged::Put(..))),
+            Entry { sight: Some(sight), .. } => Ok(sight.exists()),
+            Entry { place, .. } => Err(Halt::Look(place.clone())),
+        }
+    }
+
+    /// The string a key holds; `None` when there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// `WRONGTYPE` when it holds something else.
+    pub fn string(&self, key: &[u8]) -> Result<Option<&[u8]>, Halt> {
+        match self.get(key)? {
+            Some(item) => Ok(Some(item.string()?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Puts a value in a key's place. One that has expired already is a delete.
+    pub fn put(&mut self, key: &[u8], content: Content, void_time: VoidTime) -> Result<(), Halt> {
+        self.put_in(self.db, key, content, void_time)
+    }
+
+    /// The same in another database.
+    pub fn put_in(
+        &mut self,
+        db: u8,
+        key: &[u8],
+        content: Content,
+        void_time: VoidTime,
+    ) -> Result<(), Halt> {
+        let gone = void_time != NEVER && void_time.expired(self.now_ms);
+        let staged = if gone { Staged::Delete } else { Staged::Put(content, void_time) };
+        self.stage(db, key, staged)
+    }
+
+    /// Puts a string in a key's place.
+    pub fn put_string(
+        &mut self,
+        key: &[u8],
+        value: impl Into<Bytes>,
+        void_time: VoidTime,
+    ) -> Result<(), Halt> {
+        self.put(key, Content::String(value.into()), void_time)
+    }
+
+    /// Deletes a key; whether there was anything.
+    pub fn delete(&mut self, key: &[u8]) -> Result<bool, Halt> {
+        self.delete_in(self.db, key)
+    }
+
+    /// The same in another database.
+    pub fn delete_in(&mut self, db: u8, key: &[u8]) -> Result<bool, Halt> {
+        let there = self.exists_in(db, key)?;
+        if there {
+            self.stage(db, key, Staged::Delete)?;
+        }
+        Ok(there)
+    }
+
+    /// Gives what a key holds another end; whether there was anything.
+    pub fn expire(&mut self, key: &[u8], void_time: VoidTime) -> Result<bool, Halt> {
+        let Some(item) = self.get(key)? else { return Ok(false) };
+        let content = item.content();
+        self.put(key, content, void_time)?;
+        Ok(true)
+    }
+
+    fn stage(&mut self, db: u8, key: &[u8], staged: Staged) -> Result<(), Halt> {
+        let at = match self.find(db, key) {
+            Some(at) => at,
+            None => {
+                let place = self.place(db, key)?;
+                self.add(Entry { place, sight: None, staged: None })
+            }
+        };
+        let before = self.entries[at].staged.replace(staged);
+        if let Some(undo) = &mut self.undo {
+            undo.push((at, before));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, entry: Entry) -> usize {
+        if self.entries.len() >= FEW {
+            let entries = &self.entries;
+            let table = self.table.get_or_insert_with(|| {
+                let places = entries.iter().enumerate();
+                places.map(|(at, e)| (e.place.clone(), at as u32)).collect()
+            });
+            table.insert(entry.place.clone(), self.entries.len() as u32);
+        }
+        self.entries.push(entry);
+        self.entries.len() - 1
+    }
+
+    fn place(&self, db: u8, key: &[u8]) -> Result<Place, Fail> {
+        let set = self.door.set(db).ok_or(NO_DATABASE)?;
+        let user = super::databases::user_key(key);
+        let key = Key::in_known_set(set, user).map_err(cairn_engine::Error::from)?;
+        Ok(Place { db, key })
+    }
+
+    fn find(&self, db: u8, key: &[u8]) -> Option<usize> {
+        let Some(table) = &self.table else {
+            let same = |entry: &Entry| {
+                entry.place.db == db && super::databases::is_user_key(entry.place.key.user(), key)
+            };
+            return self.entries.iter().position(same);
+        };
+        let key = Key::in_known_set("", super::databases::user_key(key)).ok()?;
+        table.get(&Place { db, key }).map(|at| *at as usize)
+    }
+
+    fn item<'v>(&self, entry: &'v Entry) -> Result<Option<Item<'v>>, Halt> {
+        Ok(match (&entry.staged, &entry.sight) {
+            (Some(Staged::Delete), _) => None,
+            (Some(Staged::Put(content, void_time)), _) => Some(Item::new(content, *void_time)),
+            (None, Some(sight)) if sight.record().is_some() || !sight.exists() => {
+                sight.record().map(Item::of)
+            }
+            // Not looked at, or not at its value.
+            (None, _) => return Err(Halt::Look(entry.place.clone())),
+        })
+    }
+
+    /// Takes back what is staged; what was seen stays.
+    pub fn unstage(&mut self) {
+        for entry in &mut self.entries {
+            entry.staged = None;
+        }
+    }
+
+    /// One of several commands begins: what it stages can be taken back.
+    pub fn begin(&mut self) {
+        self.undo.get_or_insert_default().clear();
+    }
+
+    /// Takes back what was staged since [`Self::begin`].
+    pub fn roll_back(&mut self) {
+        while let Some((at, before)) = self.undo.as_mut().and_then(Vec::pop) {
+            self.entries[at].staged = before;
+        }
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.table = None;
+        self.held = 0;
+        self.now_ms = self.door.now_ms();
+    }
+
+    /// Looks at a key.
+    pub async fn look(&mut self, place: Place) -> Result<(), Fail> {
+        let sight = self.door.namespace().look(&place.key).await?;
+        self.saw(place, sight)
+    }
+
+    /// Looks at several keys at once, with their values or only whether they are there.
+    pub async fn look_all<'k>(
+        &mut self,
+        keys: impl Iterator<Item = &'k [u8]>,
+        values: bool,
+    ) -> Result<(), Fail> {
+        let mut places = Vec::new();
+        for key in keys {
+            if self.find(self.db, key).is_none_or(|at| self.entries[at].sight.is_none()) {
+                places.push(self.place(self.db, key)?);
+            }
+        }
+        let namespace = self.door.namespace();
+        let looks = places.into_iter().map(|place| async move {
+            let sight = namespace.look(&place.key).await?;
+            let sight = if values { sight } else { sight.without_record() };
+            Ok::<_, Fail>((place, sight))
+        });
+        let mut seen = std::pin::pin!(stream::iter(looks).buffered(LOOKS));
+        while let Some((place, sight)) = seen.try_next().await? {
+            self.saw(place, sight)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a look that was made elsewhere. Refused when what was seen is more than a command may hold.
+    pub fn saw(&mut self, place: Place, sight: Sight) -> Result<(), Fail> {
+        self.held += sight.record().map_or(0, |record| Item::of(record).size());
+        if self.held > HELD_MAX {
+            return Err(TOO_MUCH);
+        }
+        let same = |entry: &Entry| entry.place == place;
+        let at = match &self.table {
+            None => self.entries.iter().position(same),
+            Some(table) => table.get(&place).map(|at| *at as usize),
+        };
+        match at {
+            Some(at) => self.entries[at].sight = Some(sight),
+            None => {
+                self.add(Entry { place, sight: Some(sight), staged: None });
+            }
+        }
+        Ok(())
+    }
+
+    /// What was seen, taken out.
+    pub fn into_sights(self) -> impl Iterator<Item = Sight> {
+        self.entries.into_iter().filter_map(|entry| entry.sight)
+    }
+
+    /// Counts what was seen as found or missed.
+    pub fn count(&self) {
+        for sight in self.entries.iter().filter_map(|entry| entry.sight.as_ref()) {
+            let counters = &self.door.counters;
+            let counter = if sight.exists() { &counters.hits } else { &counters.misses };
+            counters::add(counter, 1);
+        }
+    }
+
+    /// Every key that was looked at, and what was seen.
+    pub fn into_seen(self) -> impl Iterator<Item = (Place, Sight)> {
+        self.entries.into_iter().filter_map(|entry| Some((entry.place, entry.sight?)))
+    }
+
+    /// Whether something is staged.
+    pub fn writes(&self) -> bool {
+        self.entries.iter().any(|entry| entry.staged.is_some())
+    }
+
+    /// Applies what is staged, all or nothing, if all keys are still as they were seen.
+    pub async fn commit(&self) -> Result<Committed, Fail> {
+        let writes = self.writes();
+        let seen = self.entries.iter().filter(|entry| entry.sight.is_some()).count();
+        if !writes && seen < 2 {
+            return Ok(Committed::Nothing);
+        }
+        let transacted = match &self.entries[..] {
+            // Mostly: one string.
+            [
+                Entry {
+                    place,
+                    sight,
+                    staged: Some(Staged::Put(Content::String(value), void_time)),
+                },
+            ] => {
+                let bins = [(STRING, ValueRef::Bytes(value))];
+                let change = Change::Put { bins: &bins, void_time: *void_time };
+                let step = Step { key: &place.key, seen: sight.as_ref(), change };
+                self.door.namespace().transact(&[step]).await?
+            }
+            entries => Box::pin(self.commit_all(entries)).await?,
+        };
+        Ok(match transacted {
+            Transacted::Applied(receipt) if writes => Committed::Applied(receipt),
+            Transacted::Applied(_) => Committed::Nothing,
+            Transacted::Changed => Committed::Changed,
+        })
+    }
+
+    async fn commit_all(&self, entries: &[Entry]) -> Result<Transacted, Fail> {
+        // What a failed command wanted to write blindly was neither seen nor staged.
+        let counts = |entry: &&Entry| entry.sight.is_some() || entry.staged.is_some();
+        let entries: SmallVec<[&Entry; 4]> = entries.iter().filter(counts).collect();
+        let bins: Vec<Bins<'_>> =
+            entries.iter().map(|entry| bins(entry)).collect::<Result<_, _>>()?;
+        let steps: Vec<_> =
+            entries.iter().zip(&bins).map(|(entry, bins)| step(entry, bins)).collect();
+        Ok(self.door.namespace().transact(&steps).await?)
+    }
+}
+
+type Bins<'a> = SmallVec<[(&'a str, ValueRef<'a>); 1]>;
+
+fn step<'s>(entry: &'s Entry, bins: &'s [(&'s str, ValueRef<'s>)]) -> Step<'s> {
+    let change = match &entry.staged {
+        None => Change::Check,
+        Some(Staged::Delete) => Change::Delete,
+        Some(Staged::Put(_, void_time)) => Change::Put { bins, void_time: *void_time },
+    };
+    Step { key: &entry.place.key, seen: entry.sight.as_ref(), change }
+}
+
+/// What a put would write.
+fn bins(entry: &Entry) -> Result<Bins<'_>, Fail> {
+    match &entry.staged {
+        Some(Staged::Put(content, _)) => content.bins(),
+        _ => Ok(Bins::new()),
+    }
+}

@@ -1,0 +1,118 @@
+//! `MULTI`, `EXEC`, `WATCH`: all or nothing, and nobody sees half.
+
+use std::thread;
+
+use crate::support::TestNode;
+
+/// What is queued is done in order, sees what stands before it, and one that fails takes back only itself.
+#[test]
+fn exec_does_what_was_queued() {
+    let node = TestNode::start();
+    let mut client = node.client();
+    assert_eq!(client.ask(&["MULTI"]), "+OK\r\n");
+    let queued: [&[&str]; 6] = [
+        &["SET", "a", "1"],
+        &["INCR", "a"],
+        &["MSET", "b", "5", "b", "6"],
+        &["INCRBY", "a", "x"],
+        &["MGET", "a", "b"],
+        &["DBSIZE"],
+    ];
+    for words in queued {
+        assert_eq!(client.ask(words), "+QUEUED\r\n");
+    }
+    let error = "-ERR value is not an integer or out of range\r\n";
+    let expected = format!("*6\r\n+OK\r\n:2\r\n+OK\r\n{error}*2\r\n$1\r\n2\r\n$1\r\n6\r\n:2\r\n");
+    assert_eq!(client.ask(&["EXEC"]), expected);
+}
+
+/// A command that cannot be queued spoils the transaction; what was queued before it must not be done.
+#[test]
+fn a_refused_command_discards_all() {
+    let node = TestNode::start();
+    let mut client = node.client();
+    client.ask(&["MULTI"]);
+    assert_eq!(client.ask(&["SET", "a", "1"]), "+QUEUED\r\n");
+    assert!(client.ask(&["GET"]).starts_with("-ERR "));
+    assert!(client.ask(&["EXEC"]).starts_with("-EXECABORT "));
+    assert_eq!(client.ask(&["EXISTS", "a"]), ":0\r\n");
+}
+
+/// A watched key that changed, by whomever, has EXEC do nothing; one that was written and is back is changed all the same.
+#[test]
+fn a_watched_key_that_changed_stops_exec() {
+    let node = TestNode::start();
+    let (mut client, mut other) = (node.client(), node.client());
+    let changes: [&[&str]; 4] =
+        [&["SET", "w", "1"], &["SET", "w", "1"], &["EXPIRE", "w", "100"], &["DEL", "w"]];
+    for change in changes {
+        assert_eq!(client.ask(&["WATCH", "w", "v"]), "+OK\r\n");
+        other.ask(change);
+        client.ask(&["MULTI"]);
+        client.ask(&["SET", "v", "1"]);
+        assert_eq!(client.ask(&["EXEC"]), "*-1\r\n", "{change:?}");
+    }
+    client.ask(&["WATCH", "w"]);
+    client.ask(&["MULTI"]);
+    client.ask(&["SET", "v", "1"]);
+    assert_eq!(client.ask(&["EXEC"]), "*1\r\n+OK\r\n");
+}
+
+/// Money goes from account to account in many connections, by WATCH and EXEC; nobody ever sees more or less of it.
+#[test]
+fn transfers_keep_the_sum() {
+    const ACCOUNTS: usize = 4;
+    let node = TestNode::with(|config| {
+        config.namespaces[0].engine.durability = cairn_engine::model::Durability::Buffer;
+    });
+    let name = |account: usize| format!("account{account}");
+    let mut client = node.client();
+    for account in 0..ACCOUNTS {
+        client.ask(&["SET", &name(account), "100"]);
+    }
+    thread::scope(|scope| {
+        for worker in 0..4 {
+            let mut client = node.client();
+            scope.spawn(move || {
+                let mut random = 0x9e37_79b9_u64 + worker;
+                for _ in 0..300 {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let from = (random >> 33) as usize % ACCOUNTS;
+                    let to = (from + 1 + (random >> 40) as usize % (ACCOUNTS - 1)) % ACCOUNTS;
+                    client.ask(&["WATCH", &name(from), &name(to)]);
+                    let number =
+                        |answer: String| -> i64 { answer.lines().nth(1).unwrap().parse().unwrap() };
+                    let has = number(client.ask(&["GET", &name(from)]));
+                    let gets = number(client.ask(&["GET", &name(to)]));
+                    client.ask(&["MULTI"]);
+                    client.ask(&["SET", &name(from), &(has - 1).to_string()]);
+                    client.ask(&["SET", &name(to), &(gets + 1).to_string()]);
+                    client.ask(&["EXEC"]);
+                }
+            });
+        }
+        let mut client = node.client();
+        scope.spawn(move || {
+            let names: Vec<String> = (0..ACCOUNTS).map(name).collect();
+            let mut words = vec!["MGET"];
+            words.extend(names.iter().map(|name| &**name));
+            for _ in 0..500 {
+                let answer = client.ask(&words);
+                let sum: i64 =
+                    answer.lines().skip(2).step_by(2).map(|n| n.parse::<i64>().unwrap()).sum();
+                assert_eq!(sum, 100 * ACCOUNTS as i64, "{answer:?}");
+            }
+        });
+    });
+}
+
+/// EXEC with arguments ends the transaction, so that what follows is not queued behind a client's mistake.
+#[test]
+fn a_refused_exec_ends_the_transaction() {
+    let node = TestNode::start();
+    let mut client = node.client();
+    client.ask(&["MULTI"]);
+    client.ask(&["SET", "a", "1"]);
+    assert!(client.ask(&["EXEC", "now"]).starts_with("-EXECABORT "));
+    assert_eq!(client.ask(&["GET", "a"]), "$-1\r\n");
+}

@@ -1,6 +1,9 @@
 //! Owns what a run found: each difference with what led to it, told so that it can be typed again.
 
-use std::fmt::{self, Write};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write},
+};
 
 use crate::{
     command::{Command, quoted},
@@ -18,7 +21,7 @@ pub struct Findings {
     history: Vec<(usize, Command)>,
     /// Where in the history both servers were empty last.
     anew: usize,
-    /// The name of the command, and all there is to say.
+    /// The kind (command, and how the two replies begin), and all there is to say.
     differences: Vec<(String, String)>,
     pub coverage: Coverage,
 }
@@ -63,10 +66,15 @@ impl Findings {
         difference: &str,
         answers: [Result<Vec<u8>, String>; 2],
     ) {
+        let begin = answers.each_ref().map(|answer| match answer {
+            Ok(bytes) => quoted(&bytes[..bytes.len().min(30)]),
+            Err(trouble) => trouble.clone(),
+        });
+        let kind = format!("{} {begin:?}", command.name());
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = self.describe(&mut text, command, difference, answers);
-        self.differences.push((command.name(), text));
+        self.differences.push((kind, text));
     }
 
     fn describe(
@@ -106,7 +114,7 @@ impl Findings {
     }
 }
 
-/// All differences, those of one command together.
+/// All differences, those of one kind together.
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sent, found, seed) = (self.sent(), self.count(), self.seed);
@@ -115,8 +123,15 @@ impl fmt::Display for Findings {
             "{sent} commands, {found} differences, seed {seed} (CAIRN_SEED={seed} replays)"
         )?;
         writeln!(f, "{}", self.coverage)?;
-        let mut all: Vec<_> = self.differences.iter().collect();
-        all.sort_by(|a, b| a.0.cmp(&b.0));
-        all.iter().try_for_each(|(_, text)| write!(f, "\n{text}"))
+        let mut all: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (kind, text) in &self.differences {
+            all.entry(kind).or_default().push(text);
+        }
+        for texts in all.values() {
+            // The shortest is the easiest to type again.
+            let shortest = texts.iter().min_by_key(|text| text.len()).unwrap_or(&"");
+            write!(f, "\n{} times like this: {shortest}", texts.len())?;
+        }
+        Ok(())
     }
 }

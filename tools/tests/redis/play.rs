@@ -55,8 +55,12 @@ impl<'a> Play<'a> {
     }
 
     fn begin_anew(&mut self) {
-        for session in &mut self.sessions {
-            *session = Session::open(self.servers);
+        let sessions = (0..CONNECTIONS).map(|_| Session::open(self.servers)).collect();
+        for session in std::mem::replace(&mut self.sessions, sessions) {
+            // Until the servers have done all they were sent: nothing of it may happen after the emptying.
+            for link in session.links {
+                let _ = link.rest();
+            }
         }
         for link in &mut self.sessions[0].links {
             let emptied = link.send(b"FLUSHALL\r\n", 0).and_then(|()| link.answer());

@@ -15,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use cairn_engine::{Namespace, OpenOptions, Progress, device::IoEngine};
+use cairn_engine::{
+    Namespace, OpenOptions, Progress,
+    device::{IoEngine, reactor},
+};
 
 pub use error::{StartError, StopError};
 
@@ -70,6 +73,14 @@ impl Node {
         let namespaces = open(&config.namespaces, &io, &options)?;
         let state = Arc::new(State::new(config, io, namespaces, workers));
         state.addresses.get_or_init(|| addresses.clone());
+        if let Some(resp) = &state.resp {
+            let served = &state.namespaces[resp.place];
+            let loaded = reactor::block_on(resp.load(&served.engine));
+            loaded.map_err(|source| StartError::Databases {
+                namespace: served.name.clone(),
+                source,
+            })?;
+        }
         let mut node = Self { state, addresses, workers: Vec::new(), closed: false };
         // On a failure `node` is dropped, which stops the workers already there and closes the namespaces.
         node.workers = worker::start(&node.state, sockets)?;

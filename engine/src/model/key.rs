@@ -1,5 +1,7 @@
 //! A user's key in a set.
 
+use std::borrow::Cow;
+
 use super::limits::{KEY_MAX, SET_NAME_MAX};
 
 /// The user's own key: text, a number or bytes. Keys of different kinds are different keys.
@@ -16,7 +18,7 @@ pub enum UserKey {
 /// A record's key: set and user key. Checked when made, so that every `Key` in the engine is a valid one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    set: Box<str>,
+    set: Cow<'static, str>,
     user: UserKey,
 }
 
@@ -40,7 +42,15 @@ pub enum InvalidKey {
 impl Key {
     /// A key in `set`; the empty set name means "no set".
     pub fn new(set: impl Into<Box<str>>, user: UserKey) -> Result<Self, InvalidKey> {
-        let set = set.into();
+        Self::of(Cow::Owned(String::from(set.into())), user)
+    }
+
+    /// The same in a set whose name the program has: it is not copied.
+    pub fn in_known_set(set: &'static str, user: UserKey) -> Result<Self, InvalidKey> {
+        Self::of(Cow::Borrowed(set), user)
+    }
+
+    fn of(set: Cow<'static, str>, user: UserKey) -> Result<Self, InvalidKey> {
         check_set_name(&set)?;
         let len = match &user {
             UserKey::Str(text) => text.len(),

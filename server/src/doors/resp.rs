@@ -11,7 +11,7 @@
 //! * `command`, `table`: what commands there are. `families`: what they do, one file each. A new family is a file and a line in `table`.
 //! * `queue`: commands that wait, and who must wait for whom. `run`, `exec`: one command, several as one.
 //! * `view`: what a transaction saw and stages. `item`: how values lie in records. `expiry`: when they end. `databases`: which set a database is.
-//! * `session`: a connection's state. `clients`: all connections. `counters`: what was done. `fail`: errors.
+//! * `session`: a connection's state. `clients`: all connections. `counters`, `slowlog`: what was done. `fail`: errors.
 //! * `door`: what ties it to the node. `serve`: from an accepted socket to a connection.
 
 mod buffers;
@@ -25,6 +25,7 @@ mod exec;
 mod expiry;
 mod fail;
 mod families;
+mod glob;
 mod inline;
 mod item;
 mod number;
@@ -35,6 +36,7 @@ mod request;
 mod run;
 mod serve;
 mod session;
+mod slowlog;
 mod table;
 mod view;
 

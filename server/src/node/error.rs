@@ -48,6 +48,14 @@ pub enum StartError {
         /// Why.
         source: OpenError,
     },
+    /// The table of Redis databases could not be read.
+    #[error("namespace {namespace}: the table of Redis databases: {source}")]
+    Databases {
+        /// Its name.
+        namespace: String,
+        /// Why.
+        source: cairn_engine::Error,
+    },
     /// The I/O engine asked for is not to be had.
     #[error("the I/O engine: {0}")]
     Io(io::Error),

@@ -106,6 +106,28 @@ impl Client {
         String::from_utf8(self.read).unwrap()
     }
 
+    /// The same, however the node closes it: with unread bytes of ours the kernel resets.
+    pub fn until_closed(mut self) -> String {
+        let mut piece = [0; 4096];
+        while let Ok(count @ 1..) = self.socket.read(&mut piece) {
+            self.read.extend_from_slice(&piece[..count]);
+        }
+        String::from_utf8(self.read).unwrap()
+    }
+
+    /// The next answer; `None` if the node closes the connection instead.
+    pub fn until_answered(mut self) -> Option<String> {
+        let mut piece = [0; 4096];
+        while answer_len(&self.read).is_none() {
+            let count = self.socket.read(&mut piece).unwrap_or(0);
+            self.read.extend_from_slice(&piece[..count]);
+            if count == 0 {
+                return None;
+            }
+        }
+        String::from_utf8(self.read).ok()
+    }
+
     fn more(&mut self) -> bool {
         let mut piece = [0; 64 << 10];
         let count = self.socket.read(&mut piece).unwrap();

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use bytes::BytesMut;
 
 /// What is read at once.
-const READ: usize = 16 << 10;
+pub const READ: usize = 16 << 10;
 /// The largest piece that a growing argument is read in.
 const PIECE: usize = 1 << 20;
 /// The largest output buffer that is kept for others.
@@ -21,7 +21,7 @@ thread_local! {
 /// Makes room to read into, from the thread's spare if the buffer is empty. `needed` bytes in all are known to come; of those not
 /// here yet only so much is reserved as has come already, so that a promise costs nothing.
 pub fn make_room(buffer: &mut BytesMut, needed: usize) {
-    if buffer.is_empty() {
+    if buffer.capacity() == 0 {
         *buffer =
             SPARE.try_with(|spare| std::mem::take(&mut *spare.borrow_mut())).unwrap_or_default();
     }

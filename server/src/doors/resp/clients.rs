@@ -126,9 +126,13 @@ impl Client {
         self.waker.wake();
     }
 
-    /// Whether and how it was told to end. If not, `waker` is woken when it is.
-    pub fn ending(&self, waker: &std::task::Waker) -> Option<End> {
+    /// Has this waker woken when it is told to end.
+    pub fn watch(&self, waker: &std::task::Waker) {
         self.waker.register(waker);
+    }
+
+    /// Whether and how it was told to end.
+    pub fn ending(&self) -> Option<End> {
         match self.ending.load(SeqCst) {
             0 => None,
             1 => Some(End::Answered),

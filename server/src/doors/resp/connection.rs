@@ -9,7 +9,7 @@ use std::{
     io,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
@@ -53,11 +53,23 @@ pub struct Connection<R, F> {
     queue: Queue<R, F>,
     /// A command that waits until those it depends on are applied.
     stalled: Option<(Entry, Request)>,
+    /// Woken when the connection is told to end.
+    waker: Option<Waker>,
     /// Nothing more is read: the client has gone, or has said something that cannot be understood.
     deaf: bool,
-    /// The time of this turn.
-    now: Instant,
+    /// Bytes counted as held of a request that is not complete.
+    held: usize,
 }
+
+impl<R, F> Drop for Connection<R, F> {
+    fn drop(&mut self) {
+        let receiving = &self.door.counters.receiving;
+        receiving.store(receiving.load(Relaxed) - self.held as u64, Relaxed);
+    }
+}
+
+const TOO_MUCH: Fail =
+    Fail::text("BUSY the node receives more at once than worker-receiving allows; try again");
 
 /// Why a turn ended.
 enum Stop {
@@ -78,16 +90,17 @@ where
         let session = Session::new(Arc::clone(&connected.client), trusted);
         Self {
             stream,
+            queue: Queue::new(Arc::clone(&door), Arc::clone(&connected.client), run),
             connected,
             session: Some(Box::new(session)),
             parser: Parser::default(),
             input: BytesMut::new(),
             output: Vec::new(),
             sent: 0,
-            queue: Queue::new(Arc::clone(&door), run),
             stalled: None,
+            waker: None,
             deaf: false,
-            now: Instant::now(),
+            held: 0,
             door,
         }
     }
@@ -216,14 +229,14 @@ where
         match entry.command.handler {
             Handler::Session(handler) => {
                 let mut reply = Reply::new(session.resp3);
-                let begin = Instant::now();
                 let done = handler(session, &self.door, &request, &mut reply);
                 if let Err(fail) = &done {
                     reply.truncate(0);
                     reply.error(fail.bytes());
                     self.door.counters.error(fail);
                 }
-                self.door.counters.done(entry.number, begin.elapsed(), done.is_err());
+                let turn = Turn { entry, wanted: true, began: self.queue.now };
+                self.queue.count(&turn, Some(&request), done.is_err());
                 if session.answered() {
                     self.queue.push_ready(reply, &mut self.output);
                 }
@@ -233,13 +246,13 @@ where
             }
             Handler::Keys(handler) => {
                 let (db, resp3, wanted) = (session.db, session.resp3, session.answered());
-                let turn = Turn { entry, wanted, began: self.now };
+                let turn = Turn { entry, wanted, began: self.queue.now };
                 let job = Job::Keys(entry, handler, request, db);
                 self.queue.start(turn, job, Reply::new(resp3), cx, &mut self.output);
             }
             Handler::Alone(_) | Handler::Exec => {
                 let (resp3, wanted) = (session.resp3, session.answered());
-                let turn = Turn { entry, wanted, began: self.now };
+                let turn = Turn { entry, wanted, began: self.queue.now };
                 if let Some(session) = self.session.take() {
                     let job = Job::Alone(entry, request, session);
                     self.queue.start(turn, job, Reply::new(resp3), cx, &mut self.output);
@@ -282,6 +295,7 @@ where
     fn hang_up(&mut self) {
         self.deaf = true;
         self.input = BytesMut::new();
+        self.may_hold();
         self.parser = Parser::default();
     }
 
@@ -310,13 +324,32 @@ where
                 }
                 Ok(false)
             }
+            Some(count) if !self.may_hold() => {
+                tracing::debug!(count, "a request was given up: the worker receives too much");
+                self.hang_up();
+                if let Some(session) = &mut self.session {
+                    session.closing = true;
+                }
+                self.fail(None, &TOO_MUCH);
+                Ok(false)
+            }
             Some(count) => {
-                self.now = Instant::now();
-                self.connected.client.touch(self.now);
+                self.connected.client.touch(self.queue.now);
                 counters::add(&self.door.counters.bytes_in, count as u64);
                 Ok(true)
             }
         }
+    }
+
+    /// Counts what is held of an incomplete request; whether the worker has room for it.
+    fn may_hold(&mut self) -> bool {
+        let held = self.input.len().saturating_sub(buffers::READ);
+        let receiving = &self.door.counters.receiving;
+        let all = receiving.load(Relaxed) + held as u64 - self.held as u64;
+        let grows = held > self.held;
+        receiving.store(all, Relaxed);
+        self.held = held;
+        !grows || all <= self.door.state.limits.worker_receiving as u64
     }
 
     /// Sends answers as far as the client takes them.
@@ -365,7 +398,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        match this.connected.client.ending(cx.waker()) {
+        if !this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            this.connected.client.watch(cx.waker());
+            this.waker = Some(cx.waker().clone());
+        }
+        match this.connected.client.ending() {
             None => {}
             Some(End::Now) => return Poll::Ready(Ok(())),
             Some(End::Answered) => {
@@ -373,7 +410,7 @@ where
                 this.stalled = None;
             }
         }
-        this.now = Instant::now();
+        this.queue.now = Instant::now();
         let stop = this.turn(cx)?;
         this.show();
         if this.is_over() {

@@ -39,6 +39,12 @@ pub struct Counters {
     pub bytes_out: AtomicU64,
     /// Connections taken.
     pub connections: AtomicU64,
+    /// Keys that were asked for and are there.
+    pub hits: AtomicU64,
+    /// Keys that were asked for and are not there.
+    pub misses: AtomicU64,
+    /// Bytes held of requests that are not complete, beyond what is read at once; changed by this worker alone.
+    pub receiving: AtomicU64,
 }
 
 impl Default for Counters {
@@ -49,6 +55,9 @@ impl Default for Counters {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             connections: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            receiving: AtomicU64::new(0),
         }
     }
 }
@@ -92,8 +101,8 @@ impl Counters {
             }
         }
         self.errors.lock().clear();
-        self.bytes_in.store(0, Relaxed);
-        self.bytes_out.store(0, Relaxed);
-        self.connections.store(0, Relaxed);
+        let counters =
+            [&self.bytes_in, &self.bytes_out, &self.connections, &self.hits, &self.misses];
+        counters.into_iter().for_each(|counter| counter.store(0, Relaxed));
     }
 }

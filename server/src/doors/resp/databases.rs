@@ -5,7 +5,14 @@
 
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 
-use cairn_engine::model::UserKey;
+use cairn_engine::{
+    Namespace,
+    format::ValueRef,
+    model::{Durability, Key, ReadPolicy, UserKey, Value, WritePolicy},
+};
+use tokio::sync::Mutex;
+
+use super::fail::Fail;
 
 /// How many databases there are.
 pub const DATABASES: usize = 16;
@@ -15,34 +22,67 @@ static SETS: [&str; DATABASES] = [
     "db13", "db14", "db15",
 ];
 
+/// Where the table is kept: a set that no database is.
+const TABLE_SET: &str = "redis";
+const TABLE_KEY: &str = "databases";
+const TABLE_BIN: &str = "sets";
+
 /// Which set each database is.
 #[derive(Debug)]
-pub struct Databases([AtomicU8; DATABASES]);
+pub struct Databases {
+    sets: [AtomicU8; DATABASES],
+    /// One change at a time.
+    changing: Mutex<()>,
+}
 
 impl Default for Databases {
     fn default() -> Self {
-        Self(std::array::from_fn(|at| AtomicU8::new(at as u8)))
+        Self { sets: std::array::from_fn(|at| AtomicU8::new(at as u8)), changing: Mutex::default() }
     }
 }
 
 impl Databases {
     /// The set of database `db`; `None` when there is no such database.
     pub fn set(&self, db: u8) -> Option<&'static str> {
-        let set = self.0.get(usize::from(db))?.load(SeqCst);
+        let set = self.sets.get(usize::from(db))?.load(SeqCst);
         Some(SETS[usize::from(set) % DATABASES])
     }
 
-    /// The table: the number of each database's set.
-    pub fn table(&self) -> [u8; DATABASES] {
-        std::array::from_fn(|at| self.0[at].load(SeqCst))
+    /// Reads the table back that the last run left.
+    pub async fn load(&self, namespace: &Namespace) -> Result<(), cairn_engine::Error> {
+        let record = namespace.get(&table_key()?, &ReadPolicy::default()).await?;
+        let Some(record) = record else { return Ok(()) };
+        if let Ok(Some(ValueRef::Bytes(table))) = record.bin(TABLE_BIN)
+            && (0..DATABASES as u8).all(|set| table.contains(&set))
+        {
+            for (place, set) in self.sets.iter().zip(table) {
+                place.store(*set, SeqCst);
+            }
+        }
+        Ok(())
     }
 
-    /// Takes a table over.
-    pub fn take(&self, table: [u8; DATABASES]) {
-        for (place, set) in self.0.iter().zip(table) {
-            place.store(set, SeqCst);
+    /// Exchanges two databases: durably first, then for everybody. Commands that have begun still mean what they meant then.
+    pub async fn swap(&self, namespace: &Namespace, a: u8, b: u8) -> Result<(), Fail> {
+        let _one_at_a_time = self.changing.lock().await;
+        let mut table: Vec<u8> = self.sets.iter().map(|set| set.load(SeqCst)).collect();
+        table.swap(usize::from(a), usize::from(b));
+        let bins = [(TABLE_BIN.into(), Value::Bytes(table.clone()))];
+        let policy = WritePolicy {
+            durability: Some(Durability::Device),
+            ttl: cairn_engine::model::Ttl::Never,
+            ..WritePolicy::default()
+        };
+        namespace.put(&table_key()?, &bins, &policy).await?;
+        for db in [a, b] {
+            self.sets[usize::from(db)].store(table[usize::from(db)], SeqCst);
         }
+        Ok(())
     }
+}
+
+fn table_key() -> Result<Key, cairn_engine::Error> {
+    Ok(Key::new(TABLE_SET, UserKey::Str(TABLE_KEY.into()))?)
 }
 
 /// A database's number as clients write it.

@@ -1,13 +1,16 @@
 //! What the connections of the Redis door share: of the node ([`Shared`]), and of one worker ([`Door`]).
 
 use std::{
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use cairn_engine::Namespace;
 
-use super::{clients::Clients, counters::Counters, databases::Databases};
+use super::{clients::Clients, counters::Counters, databases::Databases, slowlog::SlowLog};
 use crate::{
     config::RespConfig,
     state::{Served, State},
@@ -30,12 +33,35 @@ pub struct Shared {
     pub databases: Databases,
     /// The counters of each worker.
     pub counters: Vec<Arc<Counters>>,
+    /// Commands that took long.
+    pub slow: SlowLog,
+    /// Milliseconds after which a silent connection is closed; 0 for never.
+    pub idle_ms: AtomicU64,
+    /// What was done in the last second.
+    pub rates: Rates,
+    /// Names this run of the node: 40 hexadecimal digits.
+    pub run_id: String,
+}
+
+/// What was done in a second.
+#[derive(Debug, Default)]
+pub struct Rates {
+    /// Commands.
+    pub commands: AtomicU64,
+    /// Bytes received.
+    pub bytes_in: AtomicU64,
+    /// Bytes sent.
+    pub bytes_out: AtomicU64,
 }
 
 impl Shared {
     /// The door of a node that serves the namespace at `place` with so many workers.
     pub fn new(config: RespConfig, place: usize, workers: usize) -> Self {
         Self {
+            slow: SlowLog::default(),
+            idle_ms: AtomicU64::new(config.idle_timeout.as_millis() as u64),
+            rates: Rates::default(),
+            run_id: run_id(),
             config,
             place,
             clients: Arc::default(),
@@ -45,6 +71,30 @@ impl Shared {
             counters: (0..workers).map(|_| Arc::default()).collect(),
         }
     }
+
+    /// Reads back what the last run left.
+    pub async fn load(&self, namespace: &Namespace) -> Result<(), cairn_engine::Error> {
+        self.databases.load(namespace).await
+    }
+
+    /// A counter of all workers together.
+    pub fn sum(&self, of: fn(&Counters) -> &AtomicU64) -> u64 {
+        self.counters.iter().map(|counters| of(counters).load(Relaxed)).sum()
+    }
+
+    /// Commands done.
+    pub fn commands(&self) -> u64 {
+        let commands = self.counters.iter().flat_map(|counters| &counters.commands);
+        commands.map(|counted| counted.calls.load(Relaxed)).sum()
+    }
+}
+
+/// Digits that no other run has.
+fn run_id() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let random = || RandomState::new().hash_one(SystemTime::now());
+    let digits: String = (0..3).map(|_| format!("{:016x}", random())).collect();
+    digits[..40].into()
 }
 
 /// The Redis door of one worker.
@@ -86,10 +136,5 @@ impl Door {
     /// The time, in milliseconds since 1970.
     pub fn now_ms(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-    }
-
-    /// Longest string there can be: what fits a record beside its header and key, all but a little.
-    pub fn string_max(&self) -> usize {
-        self.namespace().record_max() as usize
     }
 }

@@ -14,11 +14,16 @@ use super::{
     run::{ATTEMPTS, EAGER_ATTEMPTS, Wait, seen, wait_for},
     session::{Multi, Session, Watched},
     table::Entry,
-    view::{Committed, Halt, Place, View},
+    view::{Committed, Halt, View},
 };
 
 /// EXEC without MULTI.
 const WITHOUT_MULTI: Fail = Fail::text("ERR EXEC without MULTI");
+/// Bytes that a transaction answers at most.
+const ANSWERS_MAX: usize = 64 << 20;
+const TOO_LONG_ANSWER: Fail = Fail::text(
+    "ERR the answers of this transaction are more than 64 MiB together; nothing was applied",
+);
 /// EXEC after a command that could not be queued.
 const ABORTED: Fail = Fail::text("EXECABORT Transaction discarded because of previous errors.");
 
@@ -102,10 +107,12 @@ async fn staged(
     for attempt in 0..ATTEMPTS {
         for Watched { place, sight } in watched {
             let now = door.namespace().look(&place.key).await?;
-            if !now.is_same(sight) {
+            // After SWAPDB the key is another record.
+            let moved = door.set(place.db) != Some(place.key.set());
+            if moved || !now.is_same(sight) {
                 return Ok(None);
             }
-            view.saw(place.clone(), now);
+            view.saw(place.clone(), now)?;
         }
         for (entry, request) in commands {
             let keys = entry.command.keys.of(request);
@@ -121,7 +128,8 @@ async fn staged(
         let failed = loop {
             match attempt_all(session, door, commands, &mut view, reply) {
                 Ok(failed) => break failed,
-                Err(place) => view.look(place).await?,
+                Err(Halt::Look(place)) => view.look(place).await?,
+                Err(Halt::Fail(fail)) => return Err(fail),
             }
             view.unstage();
             back(reply, session);
@@ -146,14 +154,15 @@ async fn staged(
     Err(CONTENDED)
 }
 
-/// Runs all commands from the start. Answers why each failed, if it did, or the key that must be looked at first.
+/// Runs all commands from the start. Answers why each failed, if it did; halts at a key that must be looked at first, or when the
+/// answers become more than a connection may hold.
 fn attempt_all(
     session: &mut Session,
     door: &Door,
     commands: &[(Entry, Request)],
     view: &mut View<'_>,
     reply: &mut Reply,
-) -> Result<Vec<Option<Fail>>, Place> {
+) -> Result<Vec<Option<Fail>>, Halt> {
     let mut failed = Vec::with_capacity(commands.len());
     for (entry, request) in commands {
         let begin = reply.len();
@@ -161,7 +170,7 @@ fn attempt_all(
         view.begin();
         let done = match entry.command.handler {
             Handler::Keys(handler) => match handler(view, request, reply) {
-                Err(Halt::Look(place)) => return Err(place),
+                Err(Halt::Look(place)) => return Err(Halt::Look(place)),
                 Err(Halt::Fail(fail)) => Err(fail),
                 Ok(()) => Ok(()),
             },
@@ -175,6 +184,9 @@ fn attempt_all(
         }
         reply.set_resp3(session.resp3);
         failed.push(done.err());
+        if reply.len() > ANSWERS_MAX {
+            return Err(Halt::Fail(TOO_LONG_ANSWER));
+        }
     }
     Ok(failed)
 }

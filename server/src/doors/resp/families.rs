@@ -2,8 +2,12 @@
 
 mod client;
 mod commands;
+mod config;
 pub mod connection;
+mod diagnosis;
+mod info;
 pub mod keys;
+pub mod node;
 pub mod server;
 pub mod strings;
 pub mod transactions;

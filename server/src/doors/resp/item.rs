@@ -101,6 +101,11 @@ impl<'v> Item<'v> {
         }
     }
 
+    /// Bytes of the value, roughly if it is not a string.
+    pub fn size(&self) -> usize {
+        self.string().map_or(1024, <[u8]>::len)
+    }
+
     /// When it ends.
     pub fn void_time(&self) -> VoidTime {
         self.void_time

@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
+    clients::Client,
     command::Handler,
     door::Door,
     reply::Reply,
@@ -28,6 +29,10 @@ use super::{
 
 /// Commands of one connection that are not applied yet.
 const RUNNING_MAX: usize = 256;
+/// Commands of one connection that may be under way however long answers are.
+const RUNNING_MIN: usize = 8;
+/// Bytes that commands under way may be about to answer with, as far as the length of the last answers tells.
+const RUNNING_BYTES: usize = 8 << 20;
 /// Commands of one connection that are not answered yet.
 const WAITING_MAX: usize = 1024;
 /// Boxes kept while the connection is busy.
@@ -99,6 +104,11 @@ pub struct Queue<R, F> {
     running: usize,
     /// Bytes of answers that wait.
     bytes: usize,
+    /// How long answers are, as far as the last ones tell.
+    usual: usize,
+    /// The end of the last command, and so the beginning of the next one.
+    pub now: Instant,
+    client: Arc<Client>,
     spare: Vec<Slot<F>>,
     session: Option<Box<Session>>,
 }
@@ -109,9 +119,19 @@ where
     F: Future<Output = Ended>,
 {
     /// An empty queue.
-    pub fn new(door: Arc<Door>, run: R) -> Self {
-        let (items, spare) = (VecDeque::new(), Vec::new());
-        Self { door, run, items, running: 0, bytes: 0, spare, session: None }
+    pub fn new(door: Arc<Door>, client: Arc<Client>, run: R) -> Self {
+        Self {
+            door,
+            run,
+            client,
+            items: VecDeque::new(),
+            running: 0,
+            bytes: 0,
+            usual: 0,
+            now: Instant::now(),
+            spare: Vec::new(),
+            session: None,
+        }
     }
 
     /// Whether something is not answered.
@@ -121,7 +141,8 @@ where
 
     /// Whether no more may begin.
     pub fn is_full(&self) -> bool {
-        self.running >= RUNNING_MAX || self.items.len() >= WAITING_MAX
+        let too_long = self.running >= RUNNING_MIN && self.running * self.usual > RUNNING_BYTES;
+        too_long || self.running >= RUNNING_MAX || self.items.len() >= WAITING_MAX
     }
 
     /// Bytes of answers that wait.
@@ -248,21 +269,24 @@ where
 
     /// Gives back what an idle connection does not need.
     pub fn rest(&mut self) {
-        self.spare = Vec::new();
+        // One box is kept: most turns need one, and ten thousand are still little.
+        self.spare.truncate(1);
+        self.spare.shrink_to(1);
         if self.items.is_empty() && self.items.capacity() > 0 {
             self.items = VecDeque::new();
         }
     }
 
     fn applied(&mut self, turn: &Turn, ended: Ended) -> Item<F> {
-        let Ended { mut reply, failed, wait, session } = ended;
+        let Ended { mut reply, failed, wait, session, request } = ended;
         if session.is_some() {
             self.session = session;
         }
         if let Some(fail) = &failed {
             self.door.counters.error(fail);
         }
-        self.door.counters.done(turn.entry.number, turn.began.elapsed(), failed.is_some());
+        self.count(turn, request.as_ref(), failed.is_some());
+        self.usual = (self.usual - self.usual / 4).max(reply.len());
         if !turn.wanted {
             reply.truncate(0);
         }
@@ -271,6 +295,19 @@ where
             self.bytes += reply.len();
         }
         if ready { Item::Ready(reply) } else { Item::Applied(reply, wait) }
+    }
+
+    /// Counts a command that is done, and begins the time of the next one.
+    pub fn count(&mut self, turn: &Turn, request: Option<&Request>, failed: bool) {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(turn.began);
+        self.now = now;
+        self.door.counters.done(turn.entry.number, took, failed);
+        if let Some(request) = request
+            && self.door.shared.slow.is_slow(took)
+        {
+            self.door.shared.slow.add(request, took, &self.client);
+        }
     }
 
     fn fill(&mut self, job: Job, reply: Reply) -> Slot<F> {

@@ -76,18 +76,25 @@ pub struct Ended {
     pub wait: Wait,
     /// The session, if the job had it.
     pub session: Option<Box<Session>>,
+    /// What was asked, if it was a command.
+    pub request: Option<Request>,
 }
 
 /// Does a job. `reply` is empty.
 pub async fn run(door: Arc<Door>, job: Job, mut reply: Reply) -> Ended {
-    let (result, session) = match job {
+    let (mut session, mut asked) = (None, None);
+    let result = match job {
         Job::Keys(entry, handler, request, db) => {
-            (on_keys(&door, entry, handler, &request, db, &mut reply).await, None)
+            let result = on_keys(&door, entry, handler, &request, db, &mut reply).await;
+            asked = Some(request);
+            result
         }
-        Job::Alone(entry, request, session) => {
-            Box::pin(alone(&door, entry, request, session, &mut reply)).await
+        Job::Alone(entry, request, mut own) => {
+            let result = Box::pin(alone(&door, entry, &request, &mut own, &mut reply)).await;
+            (session, asked) = (Some(own), Some(request));
+            result
         }
-        Job::Settle(wait) => (settle(&door, wait).await.map(|()| Wait::Nothing), None),
+        Job::Settle(wait) => settle(&door, wait).await.map(|()| Wait::Nothing),
     };
     let (failed, wait) = match result {
         Ok(wait) => (None, wait),
@@ -97,26 +104,25 @@ pub async fn run(door: Arc<Door>, job: Job, mut reply: Reply) -> Ended {
             (Some(fail), Wait::Nothing)
         }
     };
-    Ended { reply, failed, wait, session }
+    Ended { reply, failed, wait, session, request: asked }
 }
 
 async fn alone(
     door: &Door,
     entry: Entry,
-    request: Request,
-    mut session: Box<Session>,
+    request: &Request,
+    session: &mut Session,
     reply: &mut Reply,
-) -> (Result<Wait, Fail>, Option<Box<Session>>) {
-    let result = match entry.command.handler {
+) -> Result<Wait, Fail> {
+    match entry.command.handler {
         Handler::Alone(handler) => {
-            handler(&mut session, door, &request, reply).await.map(|()| Wait::Nothing)
+            handler(session, door, request, reply).await.map(|()| Wait::Nothing)
         }
-        Handler::Exec => exec::exec(&mut session, door, reply).await,
+        Handler::Exec => exec::exec(session, door, reply).await,
         Handler::Keys(_) | Handler::Session(_) | Handler::Container => {
             Err(Fail::text("ERR this command is not done alone"))
         }
-    };
-    (result, Some(session))
+    }
 }
 
 async fn on_keys(
@@ -145,7 +151,12 @@ async fn on_keys(
         }
         match view.commit().await? {
             Committed::Applied(receipt) => return Ok(wait_for(receipt)),
-            Committed::Nothing => return Ok(seen(door, view)),
+            Committed::Nothing => {
+                if !entry.command.writes() {
+                    view.count();
+                }
+                return Ok(seen(door, view));
+            }
             Committed::Changed => {
                 reply.truncate(0);
                 view.clear();
@@ -168,9 +179,10 @@ pub fn wait_for(receipt: Receipt) -> Wait {
 
 /// What an answer about what was seen must wait for: mostly nothing, and then nothing is kept.
 pub fn seen(door: &Door, view: View<'_>) -> Wait {
-    let mut sights = view.into_sights();
     let namespace = door.namespace();
-    sights.retain(|sight| !matches!(sight.settled(namespace).now_or_never(), Some(Ok(()))));
+    let waits = |sight: &Sight| !matches!(sight.settled(namespace).now_or_never(), Some(Ok(())));
+    let sights = view.into_sights().filter(waits).map(Sight::without_record);
+    let sights: SmallVec<[Sight; 1]> = sights.collect();
     match sights.is_empty() {
         true => Wait::Nothing,
         false => Wait::Seen(sights),

@@ -2,7 +2,7 @@
 
 use std::{
     os::fd::AsRawFd,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -44,6 +44,7 @@ pub fn refuse(stream: &std::net::TcpStream) {
 pub async fn look_after(door: Arc<Door>) {
     let stopped = door.state.stopped();
     tokio::pin!(stopped);
+    let mut last = Last::default();
     let mine = |client: &Arc<Client>| client.worker == door.worker;
     loop {
         tokio::select! {
@@ -51,7 +52,10 @@ pub async fn look_after(door: Arc<Door>) {
             () = &mut stopped => break,
             () = time::sleep(LOOK) => {}
         }
-        let most = door.shared.config.idle_timeout.as_millis() as u64;
+        if door.worker == 0 {
+            last = rates(&door, last);
+        }
+        let most = door.shared.idle_ms.load(Relaxed);
         if most == 0 {
             continue;
         }
@@ -64,5 +68,57 @@ pub async fn look_after(door: Arc<Door>) {
     }
     for client in door.shared.clients.list().iter().filter(|client| mine(client)) {
         client.end(End::Answered);
+    }
+}
+
+/// What had been done when it was looked at last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    commands: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+/// Tells what was done since the last look.
+fn rates(door: &Door, last: Last) -> Last {
+    let shared = &door.shared;
+    let now = Last {
+        commands: shared.commands(),
+        bytes_in: shared.sum(|counters| &counters.bytes_in),
+        bytes_out: shared.sum(|counters| &counters.bytes_out),
+    };
+    // Counters that began anew are below what they were.
+    let rates = &shared.rates;
+    rates.commands.store(now.commands.saturating_sub(last.commands), Relaxed);
+    rates.bytes_in.store(now.bytes_in.saturating_sub(last.bytes_in), Relaxed);
+    rates.bytes_out.store(now.bytes_out.saturating_sub(last.bytes_out), Relaxed);
+    now
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+
+    use super::*;
+    use crate::doors::resp::{
+        reply::Reply,
+        run::{Ended, Job},
+    };
+
+    fn size<R, F>(_: R) -> (usize, usize)
+    where
+        R: Fn(Arc<Door>, Job, Reply) -> F,
+        F: Future<Output = Ended>,
+    {
+        (size_of::<Connection<R, F>>(), size_of::<F>())
+    }
+
+    /// Ten thousand idle connections are to cost less than 200 MB: what one holds must stay far below 20 KB.
+    #[test]
+    fn a_connection_is_small() {
+        let (connection, command) = size(run);
+        println!("connection {connection} bytes, command {command} bytes");
+        assert!(connection <= 1024, "{connection}");
+        assert!(command <= 4096, "{command}");
     }
 }

@@ -5,9 +5,10 @@ use std::{collections::HashMap, sync::LazyLock};
 use super::{command::Command, fail::Fail, families, request::Request};
 
 /// The families in the order in which `COMMAND` lists them. A new family is a line here.
-static FAMILIES: [&[Command]; 5] = [
+static FAMILIES: [&[Command]; 6] = [
     families::connection::COMMANDS,
     families::server::COMMANDS,
+    families::node::COMMANDS,
     families::strings::COMMANDS,
     families::keys::COMMANDS,
     families::transactions::COMMANDS,

@@ -16,6 +16,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use smallvec::SmallVec;
 
 use super::{
+    counters,
     door::Door,
     fail::{Fail, NO_DATABASE},
     item::{Content, Item, STRING},
@@ -23,6 +24,11 @@ use super::{
 
 /// Looks of one command under way at once: each may hold a record.
 const LOOKS: usize = 64;
+/// Bytes of values that one command, or one transaction, may read.
+const HELD_MAX: usize = 64 << 20;
+const TOO_MUCH: Fail = Fail::text(
+    "ERR the values this command reads are more than 64 MiB together; ask for fewer keys",
+);
 /// Entries that are searched one by one; more get a table.
 const FEW: usize = 16;
 
@@ -82,9 +88,11 @@ pub struct View<'a> {
     now_ms: u64,
     entries: SmallVec<[Entry; 1]>,
     /// Where each key's entry is, once there are many.
-    table: HashMap<Place, u32>,
+    table: Option<Box<HashMap<Place, u32>>>,
     /// What the running command of several staged over, to be put back if it fails.
     undo: Option<Vec<(usize, Option<Staged>)>>,
+    /// Bytes of the values seen.
+    held: usize,
 }
 
 impl PartialEq for Place {
@@ -105,8 +113,8 @@ impl std::hash::Hash for Place {
 impl<'a> View<'a> {
     /// An empty view of database `db`.
     pub fn new(door: &'a Door, db: u8) -> Self {
-        let (entries, table) = (SmallVec::new(), HashMap::new());
-        Self { door, db, now_ms: door.now_ms(), entries, table, undo: None }
+        let (entries, table) = (SmallVec::new(), None);
+        Self { door, db, now_ms: door.now_ms(), entries, table, undo: None, held: 0 }
     }
 
     /// The node's side.
@@ -221,11 +229,12 @@ impl<'a> View<'a> {
 
     fn add(&mut self, entry: Entry) -> usize {
         if self.entries.len() >= FEW {
-            if self.table.is_empty() {
-                let places = self.entries.iter().enumerate();
-                self.table = places.map(|(at, e)| (e.place.clone(), at as u32)).collect();
-            }
-            self.table.insert(entry.place.clone(), self.entries.len() as u32);
+            let entries = &self.entries;
+            let table = self.table.get_or_insert_with(|| {
+                let places = entries.iter().enumerate();
+                Box::new(places.map(|(at, e)| (e.place.clone(), at as u32)).collect())
+            });
+            table.insert(entry.place.clone(), self.entries.len() as u32);
         }
         self.entries.push(entry);
         self.entries.len() - 1
@@ -234,19 +243,19 @@ impl<'a> View<'a> {
     fn place(&self, db: u8, key: &[u8]) -> Result<Place, Fail> {
         let set = self.door.set(db).ok_or(NO_DATABASE)?;
         let user = super::databases::user_key(key);
-        let key = Key::new(set, user).map_err(cairn_engine::Error::from)?;
+        let key = Key::in_known_set(set, user).map_err(cairn_engine::Error::from)?;
         Ok(Place { db, key })
     }
 
     fn find(&self, db: u8, key: &[u8]) -> Option<usize> {
-        if self.table.is_empty() {
+        let Some(table) = &self.table else {
             let same = |entry: &Entry| {
                 entry.place.db == db && super::databases::is_user_key(entry.place.key.user(), key)
             };
             return self.entries.iter().position(same);
-        }
-        let key = Key::new("", super::databases::user_key(key)).ok()?;
-        self.table.get(&Place { db, key }).map(|at| *at as usize)
+        };
+        let key = Key::in_known_set("", super::databases::user_key(key)).ok()?;
+        table.get(&Place { db, key }).map(|at| *at as usize)
     }
 
     fn item<'v>(&self, entry: &'v Entry) -> Result<Option<Item<'v>>, Halt> {
@@ -280,15 +289,15 @@ impl<'a> View<'a> {
     /// Forgets all.
     pub fn clear(&mut self) {
         self.entries.clear();
-        self.table.clear();
+        self.table = None;
+        self.held = 0;
         self.now_ms = self.door.now_ms();
     }
 
     /// Looks at a key.
     pub async fn look(&mut self, place: Place) -> Result<(), Fail> {
         let sight = self.door.namespace().look(&place.key).await?;
-        self.saw(place, sight);
-        Ok(())
+        self.saw(place, sight)
     }
 
     /// Looks at several keys at once.
@@ -304,19 +313,23 @@ impl<'a> View<'a> {
             let sight = namespace.look(&place.key).await?;
             Ok::<_, Fail>((place, sight))
         });
-        let seen: Vec<_> = stream::iter(looks).buffered(LOOKS).try_collect().await?;
-        for (place, sight) in seen {
-            self.saw(place, sight);
+        let mut seen = std::pin::pin!(stream::iter(looks).buffered(LOOKS));
+        while let Some((place, sight)) = seen.try_next().await? {
+            self.saw(place, sight)?;
         }
         Ok(())
     }
 
-    /// Takes a look that was made elsewhere.
-    pub fn saw(&mut self, place: Place, sight: Sight) {
+    /// Takes a look that was made elsewhere. Refused when what was seen is more than a command may hold.
+    pub fn saw(&mut self, place: Place, sight: Sight) -> Result<(), Fail> {
+        self.held += sight.record().map_or(0, |record| Item::of(record).size());
+        if self.held > HELD_MAX {
+            return Err(TOO_MUCH);
+        }
         let same = |entry: &Entry| entry.place == place;
-        let at = match self.table.is_empty() {
-            true => self.entries.iter().position(same),
-            false => self.table.get(&place).map(|at| *at as usize),
+        let at = match &self.table {
+            None => self.entries.iter().position(same),
+            Some(table) => table.get(&place).map(|at| *at as usize),
         };
         match at {
             Some(at) => self.entries[at].sight = Some(sight),
@@ -324,11 +337,21 @@ impl<'a> View<'a> {
                 self.add(Entry { place, sight: Some(sight), staged: None });
             }
         }
+        Ok(())
     }
 
     /// What was seen, taken out.
-    pub fn into_sights(self) -> SmallVec<[Sight; 1]> {
-        self.entries.into_iter().filter_map(|entry| entry.sight).collect()
+    pub fn into_sights(self) -> impl Iterator<Item = Sight> {
+        self.entries.into_iter().filter_map(|entry| entry.sight)
+    }
+
+    /// Counts what was seen as found or missed.
+    pub fn count(&self) {
+        for sight in self.entries.iter().filter_map(|entry| entry.sight.as_ref()) {
+            let counters = &self.door.counters;
+            let counter = if sight.exists() { &counters.hits } else { &counters.misses };
+            counters::add(counter, 1);
+        }
     }
 
     /// Every key that was looked at, and what was seen.

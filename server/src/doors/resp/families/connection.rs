@@ -35,6 +35,8 @@ pub const COMMANDS: &[Command] = &[
     new("auth", -2, BEFORE, auth).about("1.0.0", "Says who the client is"),
     new("hello", -1, BEFORE, hello).about("6.0.0", "Begins with RESP2 or RESP3"),
     new("select", 2, ALWAYS, select).about("1.0.0", "Chooses the database"),
+    Command::container("client", Group::Connection, super::client::SUBCOMMANDS)
+        .about("2.4.0", "Tells of connections, and what this one wants"),
     new("quit", -1, BEFORE.and(Flags::NOT_QUEUED), quit).about("1.0.0", "Ends the connection"),
     new("reset", 1, BEFORE.and(Flags::NOT_QUEUED), reset)
         .about("6.2.0", "Puts the connection back to how it began"),

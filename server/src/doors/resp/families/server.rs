@@ -12,7 +12,7 @@ use super::{
         request::Request,
         session::Session,
     },
-    commands,
+    commands, config, diagnosis, info,
 };
 
 /// The family's rows.
@@ -31,6 +31,13 @@ pub const COMMANDS: &[Command] = &[
         summary: "Tells of the commands there are",
         ..Command::container("command", Group::Server, commands::SUBCOMMANDS)
     },
+    Command::container("config", Group::Server, config::SUBCOMMANDS)
+        .about("2.0.0", "Answers and changes settings"),
+    info::INFO,
+    Command::container("slowlog", Group::Server, diagnosis::SLOWLOG)
+        .about("2.2.12", "Tells of slow commands"),
+    Command::container("latency", Group::Server, diagnosis::LATENCY)
+        .about("2.8.13", "Tells of latency events: there are none"),
 ];
 
 const fn new(name: &'static str, arity: isize, flags: Flags, handler: Handler) -> Command {

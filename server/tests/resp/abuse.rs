@@ -1,0 +1,95 @@
+//! Clients that mean ill or work badly: they cost bounded memory and disturb nobody.
+
+use std::{io::Write, time::Duration};
+
+use crate::support::{TestNode, command};
+
+/// What cannot be a request is answered with an error and the end of that connection, and of no other.
+#[test]
+fn nonsense_ends_its_own_connection_only() {
+    let node = TestNode::start();
+    let mut other = node.client();
+    let nonsense: [Vec<u8>; 6] = [
+        b"*1\r\n$2147483648\r\n".to_vec(),
+        b"*2147483648\r\n".to_vec(),
+        b"*1\r\n".repeat(10_000),
+        b"GET \"a\r\n".to_vec(),
+        vec![b'x'; 100_000],
+        b"*2\r\n$3\r\nGET\r\n$-5\r\n".to_vec(),
+    ];
+    for bytes in nonsense {
+        let mut client = node.client();
+        // The node may close before it has read all of it.
+        let _ = client.socket.write_all(&bytes);
+        let told = client.until_closed();
+        assert!(told.starts_with("-ERR Protocol error: "), "{told:?}");
+        assert_eq!(told.matches("\r\n").count(), 1, "{told:?}");
+        assert_eq!(other.ask(&["PING"]), "+PONG\r\n");
+    }
+}
+
+/// More than a command may read, or a transaction answer, is refused before memory is full of it.
+#[test]
+fn one_command_cannot_ask_for_everything() {
+    let node = TestNode::start();
+    let mut client = node.client();
+    let value = "x".repeat(900_000);
+    let names: Vec<String> = (0..80).map(|number| format!("key{number}")).collect();
+    for name in &names {
+        assert_eq!(client.ask(&["SET", name, &value]), "+OK\r\n");
+    }
+    let mut all = vec!["MGET"];
+    all.extend(names.iter().map(|name| &**name));
+    assert!(client.ask(&all).starts_with("-ERR "));
+    client.ask(&["MULTI"]);
+    for _ in 0..80 {
+        client.ask(&["GET", "key0"]);
+    }
+    assert!(client.ask(&["EXEC"]).starts_with("-ERR "));
+    assert!(client.ask(&["GET", "key0"]).len() > 900_000);
+}
+
+/// A client that sends its command byte by byte is served like any other, and the others meanwhile.
+#[test]
+fn a_slow_client_disturbs_nobody() {
+    let node = TestNode::start();
+    let (mut slow, mut other) = (node.client(), node.client());
+    for byte in command(&["SET", "a", "slow"]) {
+        slow.send(&[byte]);
+        assert_eq!(other.ask(&["PING"]), "+PONG\r\n");
+    }
+    assert_eq!(slow.answer(), "+OK\r\n");
+}
+
+/// More clients than may be are told so; when one leaves, the next is served.
+#[test]
+fn too_many_clients_are_sent_away() {
+    let node = TestNode::with(|config| config.resp.max_connections = 2);
+    let (mut first, mut second) = (node.client(), node.client());
+    assert_eq!(first.ask(&["PING"]), "+PONG\r\n");
+    assert_eq!(second.ask(&["PING"]), "+PONG\r\n");
+    assert!(node.client().until_closed().starts_with("-ERR max number of clients"));
+    assert_eq!(first.ask(&["QUIT"]), "+OK\r\n");
+    assert_eq!(first.until_closed(), "");
+    // Its place is free once the node has seen it go.
+    let served = (0..1000).any(|_| {
+        let mut client = node.client();
+        client.send(b"PING\r\n");
+        client.until_answered().is_some_and(|answer| answer == "+PONG\r\n")
+    });
+    assert!(served);
+}
+
+/// A silent connection is closed after the idle timeout, one that speaks is not.
+#[test]
+fn idle_connections_are_closed() {
+    let node = TestNode::with(|config| config.resp.idle_timeout = Duration::from_secs(1));
+    let idle = node.client();
+    let mut busy = node.client();
+    let until = std::time::Instant::now() + Duration::from_secs(4);
+    while std::time::Instant::now() < until {
+        assert_eq!(busy.ask(&["PING"]), "+PONG\r\n");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(idle.until_closed(), "");
+}

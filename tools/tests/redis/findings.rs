@@ -15,6 +15,9 @@ use crate::{
 /// How many earlier commands a difference shows.
 const BEFORE: usize = 10;
 
+/// The same for a command that names no key.
+const BEFORE_ON_ALL: usize = 40;
+
 /// The differences of a run.
 pub struct Findings {
     pub seed: u64,
@@ -97,7 +100,12 @@ impl Findings {
                 Err(trouble) => writeln!(out, "  {who:9} {trouble}")?,
             }
         }
+        // What a command on all keys shows may be anybody's doing.
+        let on_keys = command.0.iter().skip(1).any(|argument| is_key(argument));
         let concerns = |(other, before): &(usize, Command)| {
+            if !on_keys {
+                return true;
+            }
             let shared = before.0.iter().skip(1).any(|a| is_key(a) && command.0[1..].contains(a));
             let state = ["MULTI", "EXEC", "DISCARD", "WATCH", "SELECT", "HELLO", "RESET", "QUIT"];
             let everything = ["SWAPDB", "FLUSHALL", "FLUSHDB"].contains(&before.name().as_str());
@@ -107,7 +115,8 @@ impl Findings {
         };
         let earlier = self.history[self.anew.min(index)..index].iter().enumerate();
         let earlier: Vec<_> = earlier.filter(|(_, sent)| concerns(sent)).collect();
-        for (n, (connection, command)) in &earlier[earlier.len().saturating_sub(BEFORE)..] {
+        let shown = if on_keys { BEFORE } else { BEFORE_ON_ALL };
+        for (n, (connection, command)) in &earlier[earlier.len().saturating_sub(shown)..] {
             writeln!(out, "    before: {}, connection {connection}: {command}", self.anew + n)?;
         }
         Ok(())

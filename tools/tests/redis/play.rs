@@ -161,7 +161,10 @@ impl<'a> Play<'a> {
                 std::thread::sleep(Duration::from_millis(2));
             }
         }
-        self.one(at, Command::default().arg("PTTL").arg(key)).map(drop)
+        self.one(at, Command::default().arg("PTTL").arg(key))?;
+        // Until it is swept Cairn's DBSIZE counts it: see `rules::AVOIDED`.
+        self.one(at, Command::default().arg("SET").arg(key).arg("v"))?;
+        self.one(at, Command::default().arg("DEL").arg(key)).map(drop)
     }
 
     fn scan(&mut self, at: usize, options: &Command) -> Result<(), Differs> {

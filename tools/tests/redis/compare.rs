@@ -102,11 +102,11 @@ fn fields(own: &[&str], expected: &[Reply], found: &[Reply]) -> Result<(), Strin
 
 fn first(count: usize, expected: &Reply, found: &Reply) -> Result<(), String> {
     let (all, others) = (expected.members(), found.members());
-    for n in 0..count.min(all.len()) {
+    for (n, one) in all.iter().take(count).enumerate() {
         let Some(other) = others.get(n) else { return Err(format!("no member {n}")) };
-        let words = !all[n].members().is_empty();
-        if all[n] != *other && !(words && sorted(&all[n]) == sorted(other)) {
-            return Err(format!("member {n}: {other:?} instead of {:?}", all[n]));
+        let words = !one.members().is_empty();
+        if one != other && !(words && sorted(one) == sorted(other)) {
+            return Err(format!("member {n}: {other:?} instead of {one:?}"));
         }
     }
     Ok(())

@@ -1,6 +1,9 @@
 //! Owns what a run found: each difference with what led to it, told so that it can be typed again.
 
-use std::fmt::{self, Write};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write},
+};
 
 use crate::{
     command::{Command, quoted},
@@ -12,13 +15,16 @@ use crate::{
 /// How many earlier commands a difference shows.
 const BEFORE: usize = 10;
 
+/// The same for a command that names no key.
+const BEFORE_ON_ALL: usize = 40;
+
 /// The differences of a run.
 pub struct Findings {
     pub seed: u64,
     history: Vec<(usize, Command)>,
     /// Where in the history both servers were empty last.
     anew: usize,
-    /// The name of the command, and all there is to say.
+    /// The kind (command, and how the two replies begin), and all there is to say.
     differences: Vec<(String, String)>,
     pub coverage: Coverage,
 }
@@ -63,10 +69,15 @@ impl Findings {
         difference: &str,
         answers: [Result<Vec<u8>, String>; 2],
     ) {
+        let begin = answers.each_ref().map(|answer| match answer {
+            Ok(bytes) => quoted(&bytes[..bytes.len().min(30)]),
+            Err(trouble) => trouble.clone(),
+        });
+        let kind = format!("{} {begin:?}", command.name());
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = self.describe(&mut text, command, difference, answers);
-        self.differences.push((command.name(), text));
+        self.differences.push((kind, text));
     }
 
     fn describe(
@@ -89,7 +100,12 @@ impl Findings {
                 Err(trouble) => writeln!(out, "  {who:9} {trouble}")?,
             }
         }
+        // What a command on all keys shows may be anybody's doing.
+        let on_keys = command.0.iter().skip(1).any(|argument| is_key(argument));
         let concerns = |(other, before): &(usize, Command)| {
+            if !on_keys {
+                return true;
+            }
             let shared = before.0.iter().skip(1).any(|a| is_key(a) && command.0[1..].contains(a));
             let state = ["MULTI", "EXEC", "DISCARD", "WATCH", "SELECT", "HELLO", "RESET", "QUIT"];
             let everything = ["SWAPDB", "FLUSHALL", "FLUSHDB"].contains(&before.name().as_str());
@@ -99,14 +115,15 @@ impl Findings {
         };
         let earlier = self.history[self.anew.min(index)..index].iter().enumerate();
         let earlier: Vec<_> = earlier.filter(|(_, sent)| concerns(sent)).collect();
-        for (n, (connection, command)) in &earlier[earlier.len().saturating_sub(BEFORE)..] {
+        let shown = if on_keys { BEFORE } else { BEFORE_ON_ALL };
+        for (n, (connection, command)) in &earlier[earlier.len().saturating_sub(shown)..] {
             writeln!(out, "    before: {}, connection {connection}: {command}", self.anew + n)?;
         }
         Ok(())
     }
 }
 
-/// All differences, those of one command together.
+/// All differences, those of one kind together.
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sent, found, seed) = (self.sent(), self.count(), self.seed);
@@ -115,8 +132,15 @@ impl fmt::Display for Findings {
             "{sent} commands, {found} differences, seed {seed} (CAIRN_SEED={seed} replays)"
         )?;
         writeln!(f, "{}", self.coverage)?;
-        let mut all: Vec<_> = self.differences.iter().collect();
-        all.sort_by(|a, b| a.0.cmp(&b.0));
-        all.iter().try_for_each(|(_, text)| write!(f, "\n{text}"))
+        let mut all: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (kind, text) in &self.differences {
+            all.entry(kind).or_default().push(text);
+        }
+        for texts in all.values() {
+            // The shortest is the easiest to type again.
+            let shortest = texts.iter().min_by_key(|text| text.len()).unwrap_or(&"");
+            write!(f, "\n{} times like this: {shortest}", texts.len())?;
+        }
+        Ok(())
     }
 }

@@ -55,8 +55,12 @@ impl<'a> Play<'a> {
     }
 
     fn begin_anew(&mut self) {
-        for session in &mut self.sessions {
-            *session = Session::open(self.servers);
+        let sessions = (0..CONNECTIONS).map(|_| Session::open(self.servers)).collect();
+        for session in std::mem::replace(&mut self.sessions, sessions) {
+            // Until the servers have done all they were sent: nothing of it may happen after the emptying.
+            for link in session.links {
+                let _ = link.rest();
+            }
         }
         for link in &mut self.sessions[0].links {
             let emptied = link.send(b"FLUSHALL\r\n", 0).and_then(|()| link.answer());
@@ -157,7 +161,10 @@ impl<'a> Play<'a> {
                 std::thread::sleep(Duration::from_millis(2));
             }
         }
-        self.one(at, Command::default().arg("PTTL").arg(key)).map(drop)
+        self.one(at, Command::default().arg("PTTL").arg(key))?;
+        // Until it is swept Cairn's DBSIZE counts it: see `rules::AVOIDED`.
+        self.one(at, Command::default().arg("SET").arg(key).arg("v"))?;
+        self.one(at, Command::default().arg("DEL").arg(key)).map(drop)
     }
 
     fn scan(&mut self, at: usize, options: &Command) -> Result<(), Differs> {

@@ -131,7 +131,7 @@ fn restorable(chance: &mut Chance) -> Vec<u8> {
     match chance.below(16) {
         0 => payload[at] ^= 1 << chance.below(8),
         1 => payload.truncate(at),
-        2 => payload = payload::closed(payload, payload::VERSION + 2 + chance.below(3) as u16),
+        2 => payload = payload::closed(payload, payload::VERSION + 100 + chance.below(3) as u16),
         3 => payload = payload::closed(vec![0, 5, b'a'], payload::VERSION),
         4 => payload = payload::closed(vec![0, 1, b'a'], chance.below(10) as u16),
         _ => {}

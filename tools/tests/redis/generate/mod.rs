@@ -83,6 +83,13 @@ impl Generator {
         let mut commands = Vec::new();
         for _ in 0..count {
             let command = self.next(at);
+            if command.name() == "WATCH" && !self.multi[at] {
+                // A key that is there: see `rules::AVOIDED`.
+                for key in &command.0[1..] {
+                    let command = Command::words("SETNX").arg(key).arg("watched");
+                    commands.push(Sent { command, inline: false, silent: false });
+                }
+            }
             let quits = command.name() == "QUIT";
             let short = command.0.iter().map(Vec::len).sum::<usize>() < 1000;
             let inline = short && self.chance.one_in(30);

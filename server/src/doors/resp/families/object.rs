@@ -30,7 +30,10 @@ const OBJECT: &[Command] = &[
     .about("2.2.3", "Answers the form that Redis would keep the value of <key> in"),
     on_key("object|freq", 3, |view, request, reply| match view.get(request.arg(2))? {
         Some(_) => Err(NO_FREQUENCY.into()),
-        None => Ok(reply.null()),
+        None => {
+            reply.null();
+            Ok(())
+        }
     })
     .about("4.0.0", "Is refused as by a Redis that counts no accesses: here nobody does"),
     on_key("object|idletime", 3, |view, request, reply| number(view, request, reply, 0))

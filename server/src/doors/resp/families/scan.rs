@@ -30,8 +30,9 @@ const fn new(name: &'static str, arity: isize, handler: super::super::command::A
     Command::new(name, arity, Flags::READONLY, Group::Generic, Handler::Alone(handler))
 }
 
-/// Entries of the index that are looked at in one go, and bytes on the device that are read for them: what a page may hold.
-const PAGE: usize = 1024;
+/// Entries of the index that are looked at in one go, and bytes on the device that are read for them: what a page may hold. Others of the
+/// worker wait for a page that is all in memory, so it is small, though a `KEYS` alone would be done sooner with larger ones.
+const PAGE: usize = 256;
 const PAGE_BYTES: u64 = 4 << 20;
 /// A `SCAN` looks at so many entries at least, and so many for every key it was asked for, before it answers fewer keys than that:
 /// other databases have their entries in between.

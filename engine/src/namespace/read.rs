@@ -110,15 +110,13 @@ impl Namespace {
     pub fn prefetch(&self, keys: &[Key]) {
         const AT_ONCE: usize = 16;
         for keys in keys.chunks(AT_ONCE) {
-            let mut digests = [Digest(0); AT_ONCE];
-            let digests = &mut digests[..keys.len()];
-            for (digest, key) in digests.iter_mut().zip(keys) {
-                *digest = self.digest(key);
-                self.index.prefetch(*digest);
+            let mut expected = [Expected(Digest(0)); AT_ONCE];
+            let expected = &mut expected[..keys.len()];
+            for (expected, key) in expected.iter_mut().zip(keys) {
+                *expected = self.expect(key);
+                self.fetch_entry(*expected);
             }
-            for entry in digests.iter().filter_map(|digest| self.index.get(*digest)) {
-                self.shared.prefetch(entry.location, entry.size);
-            }
+            expected.iter().for_each(|expected| self.fetch_record(*expected));
         }
     }
 

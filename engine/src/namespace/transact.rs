@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Most steps of a transaction.
-const STEPS_MAX: usize = 4096;
+const STEPS_MAX: usize = 65_536;
 
 /// What is done to a key.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,7 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidRequest`] for more than 4096 steps or a key named twice, [`Error::InvalidValue`], [`Error::RecordTooBig`],
+    /// [`Error::InvalidRequest`] for more than 65,536 steps or a key named twice, [`Error::InvalidValue`], [`Error::RecordTooBig`],
     /// [`Error::TransactionTooBig`] when the new versions do not fit into one write block, [`Error::NoSpace`], [`Error::DeviceFailed`],
     /// [`Error::Stopping`]. Nothing was written then.
     pub async fn transact(&self, steps: &[Step<'_>]) -> Result<Transacted, Error> {
@@ -85,7 +85,7 @@ impl Namespace {
             [] => Ok(Transacted::Applied(self.receipt())),
             [step] => self.transact_one(step).await,
             steps if steps.len() > STEPS_MAX => {
-                Err(Error::InvalidRequest("a transaction has at most 4096 steps"))
+                Err(Error::InvalidRequest("a transaction has at most 65,536 steps"))
             }
             steps => self.transact_several(steps).await,
         }

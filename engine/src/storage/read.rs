@@ -23,7 +23,6 @@ use crate::{
     error::Error,
     format::{PlaceSeed, RecordFault, RecordView},
     model::{Location, SizeClass},
-    prefetch::fetch,
 };
 
 /// The bytes where a record lies.
@@ -209,18 +208,6 @@ struct SharedState {
 }
 
 impl Shared {
-    /// Hints to the CPU that a record will be read soon, if it lies in RAM.
-    pub(crate) fn prefetch(&self, location: Location, size: SizeClass) {
-        const LINE: usize = 64;
-        const LINES: usize = 6;
-        let Some((block, offset)) = self.blocks.locate(location) else { return };
-        if let Some(image) = self.blocks.get(block).image()
-            && let Some(bytes) = image.committed(offset, size.bytes() as u32)
-        {
-            bytes.chunks(LINE).take(LINES).for_each(|line| fetch(line.as_ptr()));
-        }
-    }
-
     /// The bytes at `location`.
     pub(crate) async fn read(
         &self,

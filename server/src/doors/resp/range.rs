@@ -32,8 +32,7 @@ mod tests {
     /// The ends of the range of numbers are where such arithmetic goes wrong, with a slice out of bounds.
     #[test]
     fn places_are_cut_to_the_string() {
-        type Case = (i64, i64, u64, Option<(u64, u64)>);
-        const TABLE: [Case; 14] = [
+        let table = [
             (0, -1, 3, Some((0, 2))),
             (1, 1, 3, Some((1, 1))),
             (-2, 10, 3, Some((1, 2))),
@@ -49,7 +48,7 @@ mod tests {
             (0, 0, 0, None),
             (-1, -1, 0, None),
         ];
-        for (start, end, len, expected) in TABLE {
+        for (start, end, len, expected) in table {
             assert_eq!(within_in_order(start, end, len), expected, "{start} to {end} of {len}");
         }
         assert_eq!(within(-50, -100, 3), Some((0, 0)));

@@ -109,7 +109,7 @@ async fn staged(
             let now = door.namespace().look(&place.key).await?;
             // After SWAPDB the key is another record.
             let moved = door.set(place.db) != Some(place.key.set());
-            if moved || !now.is_same(sight) {
+            if moved || !now.is_untouched_since(sight) {
                 return Ok(None);
             }
             view.saw(place.clone(), now)?;

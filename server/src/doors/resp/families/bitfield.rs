@@ -61,6 +61,13 @@ impl Kind {
         }
     }
 
+    /// Whether a number that is to be set is so far below that Redis takes it for one above: its distance from the largest is no `i64`.
+    fn wraps_around(self, number: i64) -> bool {
+        self.signed
+            && self.width < 64
+            && i128::from(number) < self.bounds().1 - i128::from(i64::MAX)
+    }
+
     /// The number that these bits are.
     fn number(self, bits: u64) -> i64 {
         let above = 64 - self.width;
@@ -131,7 +138,13 @@ impl Step {
             What::Set(number) => (number.into(), true),
             What::Add(number) => (i128::from(old) + i128::from(number), false),
         };
-        let Some(bits) = overflow.fit(new, kind) else {
+        let fitted = match what {
+            What::Set(number) if kind.wraps_around(number) && overflow == Overflow::Saturate => {
+                Some(kind.bounds().1 as u64)
+            }
+            _ => overflow.fit(new, kind),
+        };
+        let Some(bits) = fitted else {
             reply.null();
             return false;
         };

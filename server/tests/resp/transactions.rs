@@ -116,3 +116,51 @@ fn a_refused_exec_ends_the_transaction() {
     assert!(client.ask(&["EXEC", "now"]).starts_with("-EXECABORT "));
     assert_eq!(client.ask(&["GET", "a"]), "$-1\r\n");
 }
+
+/// A key that was not there when it was watched, and is not there again, was changed all the same: a lock that somebody took and gave back.
+#[test]
+fn a_watched_key_that_came_and_went_stops_exec() {
+    let node = TestNode::start();
+    let (mut client, mut other) = (node.client(), node.client());
+    for _ in 0..2 {
+        client.ask(&["WATCH", "lock"]);
+        other.ask(&["SET", "lock", "mine"]);
+        other.ask(&["DEL", "lock"]);
+        client.ask(&["MULTI"]);
+        assert_eq!(client.ask(&["EXEC"]), "*-1\r\n");
+    }
+    client.ask(&["WATCH", "lock"]);
+    other.ask(&["DEL", "lock"]);
+    client.ask(&["MULTI"]);
+    assert_eq!(client.ask(&["EXEC"]), "*0\r\n");
+}
+
+/// Commands are run to learn which keys they need before they are run for good; the first must leave no trace in the second.
+#[test]
+fn what_commands_need_is_learnt_without_doing_it() {
+    const KEYS: usize = 2000;
+    let node = TestNode::start();
+    let mut client = node.client();
+    client.ask(&["MSET", "a", "1", "far", "x"]);
+    client.ask(&["MULTI"]);
+    let mut expected = format!("*{}\r\n", KEYS + 9);
+    let mut queue = |words: &[&str], answer: &str| {
+        assert_eq!(client.ask(words), "+QUEUED\r\n");
+        expected += answer;
+    };
+    for key in 0..KEYS {
+        queue(&["INCRBY", &format!("n{key}"), "7"], ":7\r\n");
+    }
+    queue(&["APPEND", "a", "2"], ":2\r\n");
+    queue(&["RENAME", "a", "b"], "+OK\r\n");
+    queue(&["INCR", "b"], ":13\r\n");
+    queue(&["RENAMENX", "b", "a"], ":1\r\n");
+    queue(&["EXISTS", "a", "b", "n0"], ":2\r\n");
+    queue(&["MSETNX", "b", "1", "far", "1"], ":0\r\n");
+    queue(&["SELECT", "1"], "+OK\r\n");
+    queue(&["EXISTS", "a", "far"], ":0\r\n");
+    queue(&["GET", "a"], "$-1\r\n");
+    assert_eq!(client.ask(&["EXEC"]), expected);
+    client.ask(&["SELECT", "0"]);
+    assert_eq!(client.ask(&["MGET", "a", "b", "n1999"]), "*3\r\n$2\r\n13\r\n$-1\r\n$1\r\n7\r\n");
+}

@@ -63,8 +63,8 @@ fn by_rule(how: How, expected: &Reply, found: &Reply) -> Result<(), String> {
     }
     match (how, expected, found) {
         (How::Kind | How::Newer, ..) => Ok(()),
-        (How::Near(most), Reply::Integer(a), Reply::Integer(b)) => {
-            let near = (a - b).abs() <= most && *a >= 0 && *b >= 0;
+        (How::Near { apart, far }, Reply::Integer(a), Reply::Integer(b)) => {
+            let near = (a - b).abs() <= apart && *a >= 0 && *b >= 0 || *a > far && *b > far;
             near.then_some(()).ok_or_else(|| format!("{b} is not near {a}"))
         }
         (How::AnyOrder, ..) => {

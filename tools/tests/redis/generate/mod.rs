@@ -134,7 +134,7 @@ impl Generator {
                 command.0[0] = pools::cased(chance, &name).into();
             }
         }
-        if command.name() == "RESET" {
+        if command.name() == "RESET" && command.0.len() == 1 {
             self.multi[at] = false;
         }
         command

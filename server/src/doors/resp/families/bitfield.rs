@@ -61,6 +61,13 @@ impl Kind {
         }
     }
 
+    /// Whether a number that is to be set is so far below that Redis takes it for one above: its distance from the largest is no `i64`.
+    fn wraps_around(self, number: i64) -> bool {
+        self.signed
+            && self.width < 64
+            && i128::from(number) < self.bounds().1 - i128::from(i64::MAX)
+    }
+
     /// The number that these bits are.
     fn number(self, bits: u64) -> i64 {
         let above = 64 - self.width;
@@ -117,20 +124,34 @@ struct Step {
 }
 
 impl Step {
-    /// Does it on a string that is long enough, and answers.
-    fn done(self, string: &mut [u8], reply: &mut Reply) {
+    /// Does it on a string that is long enough, and answers; whether the string is another now.
+    fn done(self, string: &mut [u8], reply: &mut Reply) -> bool {
         let Self { what, kind, offset, overflow } = self;
         let old = self.read(string);
         let (new, answers_old) = match what {
-            What::Get => return reply.int(old),
+            What::Get => {
+                reply.int(old);
+                return false;
+            }
             // An unsigned field takes a number for its bits: -1 is the largest there is.
             What::Set(number) if !kind.signed => (i128::from(number as u64), true),
             What::Set(number) => (number.into(), true),
             What::Add(number) => (i128::from(old) + i128::from(number), false),
         };
-        let Some(bits) = overflow.fit(new, kind) else { return reply.null() };
+        let fitted = match what {
+            What::Set(number) if kind.wraps_around(number) && overflow == Overflow::Saturate => {
+                Some(kind.bounds().1 as u64)
+            }
+            _ => overflow.fit(new, kind),
+        };
+        let Some(bits) = fitted else {
+            reply.null();
+            return false;
+        };
         bitwise::put_field(string, offset, kind.width, bits);
-        reply.int(if answers_old { old } else { self.read(string) });
+        let new = self.read(string);
+        reply.int(if answers_old { old } else { new });
+        new != old
     }
 
     fn read(self, string: &[u8]) -> i64 {
@@ -195,12 +216,14 @@ fn bitfield(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result
     // The string grows for every field that is to be written, also when the number does not fit and is not.
     let key = request.arg(1);
     let (mut string, end) = to_change(view, key, len)?;
+    let mut changed = string.len() < len as usize;
     string.resize(string.len().max(len as usize), 0);
     reply.array(steps.len());
     for step in steps {
-        step.done(&mut string, reply);
+        changed |= step.done(&mut string, reply);
     }
-    view.put_string(key, string, end)
+    // What is as it was is not written: EXEC of one who watches the key would notice.
+    if changed { view.put_string(key, string, end) } else { Ok(()) }
 }
 
 fn bitfield_ro(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {

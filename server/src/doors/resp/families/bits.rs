@@ -58,8 +58,14 @@ fn set_bit(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<
     let key = request.arg(1);
     let len = offset / 8 + 1;
     let (mut string, end) = to_change(view, key, len)?;
+    let grows = string.len() < len as usize;
     string.resize(string.len().max(len as usize), 0);
-    reply.int(bitwise::field(&string, offset, 1) as i64);
+    let old = bitwise::field(&string, offset, 1);
+    reply.int(old as i64);
+    if old == bit && !grows {
+        // As it is already: not a write, which EXEC of one who watches the key would notice.
+        return Ok(());
+    }
     bitwise::put_field(&mut string, offset, 1, bit);
     view.put_string(key, string, end)
 }

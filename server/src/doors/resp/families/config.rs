@@ -11,7 +11,7 @@ use super::super::{
     command::{Command, Flags, Group, Handler, OnSession},
     databases::DATABASES,
     door::Door,
-    fail::{Done, Fail},
+    fail::{Done, Fail, SYNTAX},
     glob,
     number::integer,
     reply::Reply,
@@ -116,7 +116,7 @@ fn get(_: &mut Session, door: &Door, request: &Request, reply: &mut Reply) -> Do
 /// All of them or none: every name and value is looked at first.
 fn set(_: &mut Session, door: &Door, request: &Request, reply: &mut Reply) -> Done {
     if !request.len().is_multiple_of(2) {
-        return Err(Fail::arity("config|set"));
+        return Err(SYNTAX);
     }
     let mut changes: Vec<(&Setting, &Change, i64)> = Vec::new();
     for at in (2..request.len()).step_by(2) {

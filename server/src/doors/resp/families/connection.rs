@@ -125,14 +125,16 @@ fn hello(session: &mut Session, door: &Door, request: &Request, reply: &mut Repl
             return Err(Fail::text("NOPROTO unsupported protocol version"));
         }
     }
-    let (mut name, mut at) = (None, 2);
+    // Each option is done before the next one is looked at.
+    let mut at = 2;
     while at < request.len() {
         let more = request.len() - 1 - at;
         if request.is(at, "AUTH") && more >= 2 {
             authenticate(session, door, request.arg(at + 1), request.arg(at + 2))?;
             at += 3;
         } else if request.is(at, "SETNAME") && more >= 1 {
-            name = Some(super::client::name_of(request.arg(at + 1))?);
+            let name = super::client::name_of(request.arg(at + 1))?;
+            session.client.rename(|names| names.name = name);
             at += 2;
         } else {
             let mut text = b"ERR Syntax error in HELLO option '".to_vec();
@@ -143,9 +145,6 @@ fn hello(session: &mut Session, door: &Door, request: &Request, reply: &mut Repl
     }
     if !session.authenticated {
         return Err(HELLO_FIRST);
-    }
-    if let Some(name) = name {
-        session.client.rename(|names| names.name = name);
     }
     if let Some(version) = version {
         session.resp3 = version == 3;

@@ -45,7 +45,12 @@ fn slow_get(_: &mut Session, door: &Door, request: &Request, reply: &mut Reply) 
             Some(count @ 0..) => count as usize,
             _ => return Err(Fail::text("ERR count should be greater than or equal to -1")),
         },
-        _ => return Err(Fail::arity("slowlog|get")),
+        _ => {
+            let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+            text.extend_from_slice(Fail::shown(request.arg(1), 128));
+            text.extend_from_slice(b"'. Try SLOWLOG HELP.");
+            return Err(Fail::new(text));
+        }
     };
     let newest = door.shared.slow.newest(count);
     reply.array(newest.len());

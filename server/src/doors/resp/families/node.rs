@@ -116,7 +116,18 @@ fn wait_aof<'a>(
     })
 }
 
-fn lolwut(_: &mut Session, _: &Door, _: &Request, reply: &mut Reply) -> Done {
+fn lolwut(_: &mut Session, _: &Door, request: &Request, reply: &mut Reply) -> Done {
+    if request.len() > 2 && request.is(1, "VERSION") {
+        // The works of old versions took measures of the canvas.
+        let measures = match integer(request.arg(2)).ok_or(NOT_AN_INTEGER)? {
+            5 => 3,
+            6 => 2,
+            _ => 0,
+        };
+        if request.args(3).take(measures).any(|measure| integer(measure).is_none()) {
+            return Err(NOT_AN_INTEGER);
+        }
+    }
     let stones = [3, 5, 4, 8, 9, 13, 17];
     let mut text = String::new();
     for width in stones {

@@ -9,6 +9,10 @@ use crate::{
 
 const STORIES: &[&[&str]] = &[
     &["0 WATCH k", "1 SET k v", "0 MULTI", "0 GET k", "0 EXEC", "0 GET k"],
+    &["0 WATCH k", "1 SET k v", "1 DEL k", "0 MULTI", "0 GET k", "0 EXEC"],
+    &["0 SET k a", "0 DEL k", "0 WATCH k", "1 SET k v", "1 DEL k", "0 MULTI", "0 EXEC"],
+    &["0 SET k a", "0 DEL k", "0 WATCH k", "1 DEL k", "1 GET k", "0 MULTI", "0 EXEC"],
+    &["0 WATCH k", "1 FLUSHDB", "0 MULTI", "0 EXEC"],
     &["0 WATCH k", "1 SET other v", "0 MULTI", "0 SET k mine", "0 EXEC", "1 GET k"],
     &["0 SET k a", "0 WATCH k", "1 DEL k", "0 MULTI", "0 EXEC"],
     &["0 SET k a", "0 WATCH k", "1 SET k a", "0 MULTI", "0 EXEC"],

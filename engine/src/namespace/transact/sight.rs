@@ -90,9 +90,15 @@ impl Sight {
         self.found.map(|(version, _)| version)
     }
 
-    /// Whether both saw the same version of the record, or none in both. A record that the defragmenter moved meanwhile is the same version.
-    pub fn is_same(&self, other: &Self) -> bool {
-        self.digest == other.digest && self.version() == other.version()
+    /// Whether the key was not written since the `earlier` look at it. A record that the defragmenter moved meanwhile is the same version.
+    ///
+    /// Where both found nothing, what the index keeps of a record that came and went tells, which is not for ever: such a record may be missed once
+    /// it is swept, and a tombstone that was moved is taken for another.
+    pub fn is_untouched_since(&self, earlier: &Self) -> bool {
+        let nothing_came = || self.seen.raw.is_none() || self.seen.raw == earlier.seen.raw;
+        self.digest == earlier.digest
+            && self.version() == earlier.version()
+            && (self.exists() || nothing_came())
     }
 
     /// The same without the record's bytes: to be compared, and to be a step's condition, but not to be read.

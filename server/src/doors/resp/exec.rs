@@ -3,7 +3,7 @@
 //! Watched keys are looked at again: one that is not the same version any more ends it with nothing done. A command that cannot be
 //! staged is done at its place; what stands before it is applied first, and what stands behind it is a transaction of its own.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use super::{
     command::{Flags, Handler},
@@ -14,7 +14,7 @@ use super::{
     run::{ATTEMPTS, EAGER_ATTEMPTS, Wait, seen, wait_for},
     session::{Multi, Session, Watched},
     table::Entry,
-    view::{Committed, Halt, View},
+    view::{Committed, Halt, Place, View},
 };
 
 /// EXEC without MULTI.
@@ -24,8 +24,13 @@ const ANSWERS_MAX: usize = 64 << 20;
 const TOO_LONG_ANSWER: Fail = Fail::text(
     "ERR the answers of this transaction are more than 64 MiB together; nothing was applied",
 );
+/// Keys that are looked at at once.
+const WANTED_MAX: usize = 65_536;
 /// EXEC after a command that could not be queued.
 const ABORTED: Fail = Fail::text("EXECABORT Transaction discarded because of previous errors.");
+
+/// Keys to look at, and whether their values are asked for.
+type Wanted = HashMap<Place, bool>;
 
 /// Done with what was queued, however it ended.
 pub async fn exec(session: &mut Session, door: &Door, reply: &mut Reply) -> Result<Wait, Fail> {
@@ -109,17 +114,10 @@ async fn staged(
             let now = door.namespace().look(&place.key).await?;
             // After SWAPDB the key is another record.
             let moved = door.set(place.db) != Some(place.key.set());
-            if moved || !now.is_same(sight) {
+            if moved || !now.is_untouched_since(sight) {
                 return Ok(None);
             }
             view.saw(place.clone(), now)?;
-        }
-        for (entry, request) in commands {
-            let keys = entry.command.keys.of(request);
-            if keys.len() > 1 && !entry.command.writes() {
-                let values = !entry.command.flags.has(Flags::KEYS_ONLY);
-                view.look_all(keys.iter().map(|at| request.arg(*at)), values).await?;
-            }
         }
         let back = |reply: &mut Reply, session: &mut Session| {
             reply.truncate(begin);
@@ -127,11 +125,12 @@ async fn staged(
             (session.db, session.resp3) = (db, resp3);
         };
         let failed = loop {
-            match attempt_all(session, door, commands, &mut view, reply) {
-                Ok(failed) => break failed,
-                Err(Halt::Look(place)) => view.look(place).await?,
-                Err(Halt::Fail(fail)) => return Err(fail),
+            let mut wanted = Wanted::new();
+            let failed = attempt_all(session, door, commands, &mut view, reply, &mut wanted)?;
+            if wanted.is_empty() {
+                break failed;
             }
+            view.look_each(wanted.into_iter()).await?;
             view.unstage();
             back(reply, session);
         };
@@ -155,15 +154,19 @@ async fn staged(
     Err(CONTENDED)
 }
 
-/// Runs all commands from the start. Answers why each failed, if it did; halts at a key that must be looked at first, or when the
-/// answers become more than a connection may hold.
+/// Runs all commands from the start. Answers why each failed, if it did; or names in `wanted` the keys that must be looked at first.
+///
+/// A command that asks for such a key does not end it: those behind it are run to learn what they will ask for, and then all is looked at
+/// at once. So what a transaction costs grows with its commands, not with their square. What they stage and answer in such a run counts for
+/// nothing, and a key that is looked at in vain only makes the transaction depend on it.
 fn attempt_all(
     session: &mut Session,
     door: &Door,
     commands: &[(Entry, Request)],
     view: &mut View<'_>,
     reply: &mut Reply,
-) -> Result<Vec<Option<Fail>>, Halt> {
+    wanted: &mut Wanted,
+) -> Result<Vec<Option<Fail>>, Fail> {
     let mut failed = Vec::with_capacity(commands.len());
     for (entry, request) in commands {
         let begin = reply.len();
@@ -171,7 +174,11 @@ fn attempt_all(
         view.begin();
         let done = match entry.command.handler {
             Handler::Keys(handler) => match handler(view, request, reply) {
-                Err(Halt::Look(place)) => return Err(Halt::Look(place)),
+                Err(Halt::Look(place)) => {
+                    want(*entry, request, view, place, wanted);
+                    view.roll_back();
+                    Ok(())
+                }
                 Err(Halt::Fail(fail)) => Err(fail),
                 Ok(()) => Ok(()),
             },
@@ -185,11 +192,32 @@ fn attempt_all(
         }
         reply.set_resp3(session.resp3);
         failed.push(done.err());
+        if !wanted.is_empty() {
+            reply.truncate(begin);
+        }
+        if wanted.len() >= WANTED_MAX {
+            break;
+        }
         if reply.len() > ANSWERS_MAX {
-            return Err(Halt::Fail(TOO_LONG_ANSWER));
+            return Err(TOO_LONG_ANSWER);
         }
     }
     Ok(failed)
+}
+
+/// Notes the key that a command asks for, and, of one that asks for all of its keys, the others too.
+fn want(entry: Entry, request: &Request, view: &View<'_>, place: Place, wanted: &mut Wanted) {
+    let flags = entry.command.flags;
+    let values = !flags.has(Flags::KEYS_ONLY);
+    let mut places = vec![place];
+    if flags.has(Flags::PREFETCH) {
+        let keys = entry.command.keys.of(request);
+        // A key that cannot be one is told of when its command comes to it.
+        places.extend(view.unseen(keys.iter().map(|at| request.arg(*at))).unwrap_or_default());
+    }
+    for place in places {
+        *wanted.entry(place).or_default() |= values;
+    }
 }
 
 fn count(door: &Door, entry: Entry, failed: Option<&Fail>) {

@@ -325,14 +325,28 @@ impl<'a> View<'a> {
         keys: impl Iterator<Item = &'k [u8]>,
         values: bool,
     ) -> Result<(), Fail> {
+        let wanted = self.unseen(keys)?.into_iter().map(|place| (place, values));
+        self.look_each(wanted).await
+    }
+
+    /// Those of these keys that were not looked at.
+    pub fn unseen<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Result<Vec<Place>, Fail> {
         let mut places = Vec::new();
         for key in keys {
             if self.find(self.db, key).is_none_or(|at| self.entries[at].sight.is_none()) {
                 places.push(self.place(self.db, key)?);
             }
         }
+        Ok(places)
+    }
+
+    /// Looks at several keys at once, each with its value or only whether it is there.
+    pub async fn look_each(
+        &mut self,
+        wanted: impl Iterator<Item = (Place, bool)>,
+    ) -> Result<(), Fail> {
         let namespace = self.door.namespace();
-        let looks = places.into_iter().map(|place| async move {
+        let looks = wanted.map(|(place, values)| async move {
             let sight = namespace.look(&place.key).await?;
             let sight = if values { sight } else { sight.without_record() };
             Ok::<_, Fail>((place, sight))

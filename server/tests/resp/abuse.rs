@@ -49,6 +49,27 @@ fn one_command_cannot_ask_for_everything() {
     assert!(client.ask(&["GET", "key0"]).len() > 900_000);
 }
 
+/// An answer that would be longer than may be is an error, not a full memory, whatever it is made of; the connection goes on.
+#[test]
+fn no_answer_is_without_end() {
+    let node = TestNode::start();
+    let mut client = node.client();
+    assert_eq!(client.ask(&["SET", "k", &"x".repeat(900_000)]), "+OK\r\n");
+    let mut many = vec!["MGET"];
+    many.extend(["k"; 2000]);
+    assert!(client.ask(&many).starts_with("-ERR "));
+    client.ask(&["MULTI"]);
+    client.ask(&["SET", "a", "1"]);
+    client.ask(&many);
+    assert!(client.ask(&["EXEC"]).starts_with("-ERR "));
+    assert_eq!(client.ask(&["EXISTS", "a"]), ":0\r\n");
+    // One of the session, which is never looked up: its answers are about 300 bytes each.
+    let mut many = vec!["COMMAND", "INFO"];
+    many.resize(250_000, "client");
+    assert!(client.ask(&many).starts_with("-ERR "));
+    assert_eq!(client.ask(&["PING"]), "+PONG\r\n");
+}
+
 /// A client that sends its command byte by byte is served like any other, and the others meanwhile.
 #[test]
 fn a_slow_client_disturbs_nobody() {

@@ -275,6 +275,7 @@ where
             Handler::Session(handler) => {
                 let mut reply = Reply::new(session.resp3);
                 let done = handler(session, &self.door, &request, &mut reply);
+                let done = done.and_then(|()| reply.complete());
                 if let Err(fail) = &done {
                     reply.truncate(0);
                     reply.error(fail.bytes());

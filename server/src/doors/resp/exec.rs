@@ -19,9 +19,7 @@ use super::{
 
 /// EXEC without MULTI.
 const WITHOUT_MULTI: Fail = Fail::text("ERR EXEC without MULTI");
-/// Bytes that a transaction answers at most.
-const ANSWERS_MAX: usize = 64 << 20;
-const TOO_LONG_ANSWER: Fail = Fail::text(
+const TOO_LONG_ANSWERS: Fail = Fail::text(
     "ERR the answers of this transaction are more than 64 MiB together; nothing was applied",
 );
 /// Keys that are looked at at once.
@@ -71,6 +69,7 @@ async fn all(
         if let Some(((entry, request), rest)) = left.split_first() {
             let begin = reply.len();
             let done = by_itself(session, door, *entry, request, reply).await;
+            let done = done.and_then(|()| reply.complete());
             if let Err(fail) = &done {
                 reply.truncate(begin);
                 reply.error(fail.bytes());
@@ -79,6 +78,7 @@ async fn all(
             left = rest;
         }
     }
+    reply.complete()?;
     Ok(wait)
 }
 
@@ -198,9 +198,7 @@ fn attempt_all(
         if wanted.len() >= WANTED_MAX {
             break;
         }
-        if reply.len() > ANSWERS_MAX {
-            return Err(TOO_LONG_ANSWER);
-        }
+        reply.complete().map_err(|_| TOO_LONG_ANSWERS)?;
     }
     Ok(failed)
 }

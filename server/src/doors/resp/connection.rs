@@ -156,7 +156,7 @@ where
             return false;
         }
         let blocked = match &self.stalled {
-            Some((entry, request)) => self.queue.conflicts(*entry, request, session.db),
+            Some((entry, request)) => self.queue.conflicts(*entry, request),
             None => self.deaf && self.ahead.is_empty(),
         };
         !blocked
@@ -287,7 +287,7 @@ where
                     self.queue.push_ready(reply, &mut self.output);
                 }
             }
-            _ if self.queue.conflicts(entry, &request, session.db) => {
+            _ if self.queue.conflicts(entry, &request) => {
                 self.stalled = Some((entry, request));
             }
             Handler::Keys(handler) => {

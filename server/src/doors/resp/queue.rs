@@ -14,7 +14,7 @@ use std::{
 };
 
 use smallvec::SmallVec;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     clients::Client,
@@ -73,13 +73,14 @@ struct Touches {
 }
 
 impl Touches {
-    fn of(entry: Entry, request: &Request, db: u8) -> Self {
+    fn of(entry: Entry, request: &Request) -> Self {
         if !matches!(entry.command.handler, Handler::Keys(_)) {
             return Self { everything: true, ..Self::default() };
         }
         let places = entry.command.keys.of(request);
-        // Two keys with one hash only make a command wait that need not.
-        let hash = |at: &usize| xxh3_64_with_seed(request.arg(*at), db.into());
+        // Two keys with one hash only make a command wait that need not. So may the same key of two databases: some commands name
+        // another database than their own.
+        let hash = |at: &usize| xxh3_64(request.arg(*at));
         Self {
             everything: places.is_empty(),
             writes: entry.command.writes(),
@@ -156,11 +157,11 @@ where
     }
 
     /// Whether this command must wait until one before it is applied.
-    pub fn conflicts(&self, entry: Entry, request: &Request, db: u8) -> bool {
+    pub fn conflicts(&self, entry: Entry, request: &Request) -> bool {
         if self.running == 0 || matches!(entry.command.handler, Handler::Session(_)) {
             return false;
         }
-        let touches = Touches::of(entry, request, db);
+        let touches = Touches::of(entry, request);
         self.items
             .iter()
             .any(|item| matches!(item, Item::Running(_, _, others) if others.conflict(&touches)))
@@ -176,7 +177,7 @@ where
         output: &mut Vec<u8>,
     ) {
         let touches = match &job {
-            Job::Keys(entry, _, request, db) => Touches::of(*entry, request, *db),
+            Job::Keys(entry, _, request, _) => Touches::of(*entry, request),
             Job::Alone(..) | Job::Settle(_) => Touches { everything: true, ..Touches::default() },
         };
         let mut slot = self.fill(job, reply);

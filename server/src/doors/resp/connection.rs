@@ -405,7 +405,10 @@ where
         while self.sent < self.output.len() {
             let bytes = &self.output[self.sent..];
             match Pin::new(&mut self.stream).poll_write(cx, bytes) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => {
+                    buffers::forget_sent(&mut self.output, &mut self.sent);
+                    return Ok(());
+                }
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => {
                     self.sent += count;

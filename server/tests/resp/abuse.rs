@@ -70,6 +70,30 @@ fn no_answer_is_without_end() {
     assert_eq!(client.ask(&["PING"]), "+PONG\r\n");
 }
 
+/// More keys than can be seen at one instant are refused before the node looks at any, in a transaction too; a key that is named often is
+/// looked at once, and counts once in what a command may hold.
+#[test]
+fn many_keys_are_refused_and_the_same_key_is_one() {
+    let node = TestNode::start();
+    let mut client = node.client();
+    let names: Vec<String> = (0..65_537).map(|number| format!("{number}")).collect();
+    let mut many = vec!["EXISTS"];
+    many.extend(names.iter().map(|name| &**name));
+    assert!(client.ask(&many).starts_with("-ERR "));
+    client.ask(&["MULTI"]);
+    client.ask(&["SET", "a", "1"]);
+    assert_eq!(client.ask(&many), "+QUEUED\r\n");
+    assert!(client.ask(&["EXEC"]).starts_with("-ERR "));
+    assert_eq!(client.ask(&["EXISTS", "a"]), ":0\r\n");
+    many.pop();
+    assert_eq!(client.ask(&many), ":0\r\n");
+    assert_eq!(client.ask(&["SET", "0", &"x".repeat(900_000)]), "+OK\r\n");
+    assert_eq!(client.ask(&[&["EXISTS"], &["0"; 100_000][..]].concat()), ":100000\r\n");
+    // Seen a hundred times, this value would be more than a command may hold.
+    let others: Vec<&str> = [&["BITOP", "AND", "and"], &["0"; 100][..]].concat();
+    assert_eq!(client.ask(&others), ":900000\r\n");
+}
+
 /// A client that sends its command byte by byte is served like any other, and the others meanwhile.
 #[test]
 fn a_slow_client_disturbs_nobody() {

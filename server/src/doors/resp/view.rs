@@ -4,7 +4,7 @@
 //! was seen. Later reads see what is staged. A key that was not looked at yet halts the command: the runner looks, and runs it again
 //! from its start. A key that is written without being read is written blindly, whatever is there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use cairn_engine::{
@@ -29,6 +29,11 @@ const HELD_MAX: usize = 64 << 20;
 const TOO_MUCH: Fail = Fail::text(
     "ERR the values this command reads are more than 64 MiB together; ask for fewer keys",
 );
+/// Keys that are looked at for one command, or one transaction: no more can be applied as one.
+pub const LOOKED_MAX: usize = 65_536;
+/// The keys of a command are more than that.
+pub const TOO_MANY_KEYS: Fail =
+    Fail::text("ERR a command or a transaction takes at most 65,536 keys that it must look at");
 /// Entries that are searched one by one; more get a table.
 const FEW: usize = 16;
 
@@ -329,13 +334,36 @@ impl<'a> View<'a> {
         self.look_each(wanted).await
     }
 
-    /// Those of these keys that were not looked at.
+    /// Those of these keys that were not looked at, each once.
+    ///
+    /// # Errors
+    ///
+    /// A key that cannot be one; [`TOO_MANY_KEYS`].
     pub fn unseen<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Result<Vec<Place>, Fail> {
-        let mut places = Vec::new();
+        let (mut places, mut met) = (Vec::new(), HashSet::new());
+        let mut all = self.entries.len();
         for key in keys {
-            if self.find(self.db, key).is_none_or(|at| self.entries[at].sight.is_none()) {
-                places.push(self.place(self.db, key)?);
+            let found = self.find(self.db, key);
+            if found.is_some_and(|at| self.entries[at].sight.is_some()) {
+                continue;
             }
+            let place = self.place(self.db, key)?;
+            let again = if places.len() < FEW {
+                places.contains(&place)
+            } else {
+                if met.is_empty() {
+                    met.extend(places.iter().cloned());
+                }
+                !met.insert(place.clone())
+            };
+            if again {
+                continue;
+            }
+            all += usize::from(found.is_none());
+            if all > LOOKED_MAX {
+                return Err(TOO_MANY_KEYS);
+            }
+            places.push(place);
         }
         Ok(places)
     }

@@ -94,6 +94,27 @@ fn many_keys_are_refused_and_the_same_key_is_one() {
     assert_eq!(client.ask(&others), ":900000\r\n");
 }
 
+/// A pattern that would hold up a worker at every key is refused; one that is as long as may be is tried.
+#[test]
+fn long_patterns_are_refused() {
+    let node = TestNode::start();
+    let mut client = node.client();
+    client.ask(&["SET", "aaa", "1"]);
+    let (fits, long) = (format!("[{}]*", "a".repeat(4093)), format!("[{}]*", "a".repeat(4094)));
+    assert_eq!(client.ask(&["KEYS", &fits]), "*1\r\n$3\r\naaa\r\n");
+    let answer = client.ask(&["SCAN", "0", "MATCH", &fits]);
+    assert_eq!(answer, "*2\r\n$1\r\n0\r\n*1\r\n$3\r\naaa\r\n");
+    let refused: [&[&str]; 4] = [
+        &["KEYS", &long],
+        &["SCAN", "0", "MATCH", &long],
+        &["CONFIG", "GET", &long],
+        &["CONFIG", "GET", &fits, "x"],
+    ];
+    for words in refused {
+        assert!(client.ask(words).starts_with("-ERR "), "{}", words[0]);
+    }
+}
+
 /// A client that sends its command byte by byte is served like any other, and the others meanwhile.
 #[test]
 fn a_slow_client_disturbs_nobody() {

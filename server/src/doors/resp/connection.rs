@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -33,8 +33,9 @@ use super::{
     table::{self, Entry},
 };
 
-/// Commands taken before other connections have their turn.
+/// Commands taken before other connections have their turn, and the time after which no more are taken.
 const TURN: usize = 256;
+const TURN_TIME: Duration = Duration::from_millis(1);
 /// Requests that are understood before the first of them is begun.
 const AHEAD: usize = 16;
 /// Bytes of answers that are sent before more is done.
@@ -114,15 +115,18 @@ where
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> io::Result<Stop> {
-        let mut commands = 0;
+        let (mut commands, began) = (0, self.queue.now);
         if self.output.capacity() == 0 {
             self.output = buffers::output();
         }
         loop {
             self.collect(cx);
-            let mut hungry = false;
+            let (mut hungry, mut ended) = (false, false);
             while self.may_take() {
-                if commands == TURN {
+                // One command at least: time may have gone by for other reasons.
+                let late = commands > 0 && self.queue.now.duration_since(began) > TURN_TIME;
+                ended = late || commands == TURN;
+                if ended {
                     break;
                 }
                 if let Some((entry, request)) = self.stalled.take() {
@@ -134,7 +138,7 @@ where
                 commands += 1;
             }
             self.write(cx)?;
-            if commands == TURN {
+            if ended {
                 return Ok(Stop::Yield);
             }
             if hungry && self.output.len() - self.sent < ENOUGH {

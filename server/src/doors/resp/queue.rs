@@ -33,6 +33,8 @@ const RUNNING_MAX: usize = 256;
 const RUNNING_MIN: usize = 8;
 /// Bytes that commands under way may be about to answer with, as far as the length of the last answers tells.
 const RUNNING_BYTES: usize = 8 << 20;
+/// Bytes of the requests of commands under way, which these hold on to; one may always be.
+const REQUESTS_MAX: usize = 16 << 20;
 /// Commands of one connection that are not answered yet.
 const WAITING_MAX: usize = 1024;
 /// Boxes kept while the connection is busy.
@@ -54,8 +56,8 @@ type Slot<F> = Pin<Box<Option<F>>>;
 
 /// How far a command has come.
 enum Item<F> {
-    /// Not applied yet.
-    Running(Turn, Slot<F>, Touches),
+    /// Not applied yet; and the bytes of its request.
+    Running(Turn, Slot<F>, Touches, usize),
     /// Applied; the answer must wait for something.
     Applied(Reply, Wait),
     /// It waits.
@@ -103,6 +105,8 @@ pub struct Queue<R, F> {
     items: VecDeque<Item<F>>,
     /// How many are not applied.
     running: usize,
+    /// Bytes of the requests of those.
+    requests: usize,
     /// Bytes of answers that wait.
     bytes: usize,
     /// How long answers are, as far as the last ones tell.
@@ -127,6 +131,7 @@ where
             client,
             items: VecDeque::new(),
             running: 0,
+            requests: 0,
             bytes: 0,
             usual: 0,
             now: Instant::now(),
@@ -143,7 +148,8 @@ where
     /// Whether no more may begin.
     pub fn is_full(&self) -> bool {
         let too_long = self.running >= RUNNING_MIN && self.running * self.usual > RUNNING_BYTES;
-        too_long || self.running >= RUNNING_MAX || self.items.len() >= WAITING_MAX
+        let too_much = self.running > 0 && self.requests >= REQUESTS_MAX;
+        too_long || too_much || self.running >= RUNNING_MAX || self.items.len() >= WAITING_MAX
     }
 
     /// Bytes of answers that wait.
@@ -164,7 +170,7 @@ where
         let touches = Touches::of(entry, request);
         self.items
             .iter()
-            .any(|item| matches!(item, Item::Running(_, _, others) if others.conflict(&touches)))
+            .any(|item| matches!(item, Item::Running(_, _, others, _) if others.conflict(&touches)))
     }
 
     /// Begins a command.
@@ -180,11 +186,16 @@ where
             Job::Keys(entry, _, request, _) => Touches::of(*entry, request),
             Job::Alone(..) | Job::Settle(_) => Touches { everything: true, ..Touches::default() },
         };
+        let len = match &job {
+            Job::Keys(_, _, request, _) | Job::Alone(_, request, _) => request.bytes_len(),
+            Job::Settle(_) => 0,
+        };
         let mut slot = self.fill(job, reply);
         match poll(&mut slot, cx) {
             Poll::Pending => {
                 self.running += 1;
-                self.items.push_back(Item::Running(turn, slot, touches));
+                self.requests += len;
+                self.items.push_back(Item::Running(turn, slot, touches, len));
             }
             Poll::Ready(ended) => {
                 self.keep(slot);
@@ -219,13 +230,14 @@ where
             if self.running == 0 {
                 break;
             }
-            if let Item::Running(turn, slot, _) = &mut self.items[at]
+            if let Item::Running(turn, slot, _, len) = &mut self.items[at]
                 && let Poll::Ready(ended) = poll(slot, cx)
             {
-                let turn = *turn;
+                let (turn, len) = (*turn, *len);
                 self.running -= 1;
+                self.requests -= len;
                 let item = self.applied(&turn, ended);
-                if let Item::Running(_, slot, _) = std::mem::replace(&mut self.items[at], item) {
+                if let Item::Running(_, slot, ..) = std::mem::replace(&mut self.items[at], item) {
                     self.keep(slot);
                 }
             }

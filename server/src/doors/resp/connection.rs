@@ -454,7 +454,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        // Being told takes the waker, and more may be told: to end at once, after all.
+        let told = this.connected.client.ending().is_some();
+        if told || !this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             this.connected.client.watch(cx.waker());
             this.waker = Some(cx.waker().clone());
         }

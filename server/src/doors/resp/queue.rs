@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
     time::Instant,
 };
@@ -35,6 +35,8 @@ const RUNNING_MIN: usize = 8;
 const RUNNING_BYTES: usize = 8 << 20;
 /// Bytes of the requests of commands under way, which these hold on to; one may always be.
 const REQUESTS_MAX: usize = 16 << 20;
+/// Bytes of values that commands of all of the worker's connections hold on to; above, each connection has one command under way.
+const HELD_MAX: u64 = 256 << 20;
 /// Commands of one connection that are not answered yet.
 const WAITING_MAX: usize = 1024;
 /// Boxes kept while the connection is busy.
@@ -148,7 +150,8 @@ where
     /// Whether no more may begin.
     pub fn is_full(&self) -> bool {
         let too_long = self.running >= RUNNING_MIN && self.running * self.usual > RUNNING_BYTES;
-        let too_much = self.running > 0 && self.requests >= REQUESTS_MAX;
+        let held = self.door.counters.holding.load(Relaxed);
+        let too_much = self.running > 0 && (self.requests >= REQUESTS_MAX || held >= HELD_MAX);
         too_long || too_much || self.running >= RUNNING_MAX || self.items.len() >= WAITING_MAX
     }
 

@@ -4,7 +4,10 @@
 //! was seen. Later reads see what is staged. A key that was not looked at yet halts the command: the runner looks, and runs it again
 //! from its start. A key that is written without being read is written blindly, whatever is there.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::atomic::Ordering::Relaxed,
+};
 
 use bytes::Bytes;
 use cairn_engine::{
@@ -314,7 +317,7 @@ impl<'a> View<'a> {
     pub fn clear(&mut self) {
         self.entries.clear();
         self.table = None;
-        self.held = 0;
+        self.holds(0);
         self.now_ms = self.door.now_ms();
     }
 
@@ -388,7 +391,7 @@ impl<'a> View<'a> {
 
     /// Takes a look that was made elsewhere. Refused when what was seen is more than a command may hold.
     pub fn saw(&mut self, place: Place, sight: Sight) -> Result<(), Fail> {
-        self.held += sight.record().map_or(0, |record| Item::of(record).size());
+        self.holds(self.held + sight.record().map_or(0, |record| Item::of(record).size()));
         if self.held > HELD_MAX {
             return Err(TOO_MUCH);
         }
@@ -406,9 +409,16 @@ impl<'a> View<'a> {
         Ok(())
     }
 
+    /// Counts what is held, for the worker too.
+    fn holds(&mut self, held: usize) {
+        let holding = &self.door.counters.holding;
+        holding.store(holding.load(Relaxed) + held as u64 - self.held as u64, Relaxed);
+        self.held = held;
+    }
+
     /// What was seen, taken out.
-    pub fn into_sights(self) -> impl Iterator<Item = Sight> {
-        self.entries.into_iter().filter_map(|entry| entry.sight)
+    pub fn into_sights(mut self) -> impl Iterator<Item = Sight> {
+        std::mem::take(&mut self.entries).into_iter().filter_map(|entry| entry.sight)
     }
 
     /// Counts what was seen as found or missed.
@@ -421,8 +431,9 @@ impl<'a> View<'a> {
     }
 
     /// Every key that was looked at, and what was seen.
-    pub fn into_seen(self) -> impl Iterator<Item = (Place, Sight)> {
-        self.entries.into_iter().filter_map(|entry| Some((entry.place, entry.sight?)))
+    pub fn into_seen(mut self) -> impl Iterator<Item = (Place, Sight)> {
+        let entries = std::mem::take(&mut self.entries).into_iter();
+        entries.filter_map(|entry| Some((entry.place, entry.sight?)))
     }
 
     /// Whether something is staged.
@@ -469,6 +480,12 @@ impl<'a> View<'a> {
         let steps: Vec<_> =
             entries.iter().zip(&bins).map(|(entry, bins)| step(entry, bins)).collect();
         Ok(self.door.namespace().transact(&steps).await?)
+    }
+}
+
+impl Drop for View<'_> {
+    fn drop(&mut self) {
+        self.holds(0);
     }
 }
 

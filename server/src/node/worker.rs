@@ -182,11 +182,13 @@ impl Worker {
         tokio::pin!(stopped);
         loop {
             tokio::select! {
+                // Nothing is taken in once the node is told to stop, however much is waiting.
+                biased;
                 () = &mut stopped => break,
+                Some(_) = connections.join_next() => {}
                 Some(connection) = self.inbox.recv() => {
                     take(&mut connections, &door, redis.as_ref(), connection);
                 }
-                Some(_) = connections.join_next() => {}
             }
         }
         if leads {

@@ -49,6 +49,72 @@ fn one_command_cannot_ask_for_everything() {
     assert!(client.ask(&["GET", "key0"]).len() > 900_000);
 }
 
+/// An answer that would be longer than may be is an error, not a full memory, whatever it is made of; the connection goes on.
+#[test]
+fn no_answer_is_without_end() {
+    let node = TestNode::start();
+    let mut client = node.client();
+    assert_eq!(client.ask(&["SET", "k", &"x".repeat(900_000)]), "+OK\r\n");
+    let mut many = vec!["MGET"];
+    many.extend(["k"; 2000]);
+    assert!(client.ask(&many).starts_with("-ERR "));
+    client.ask(&["MULTI"]);
+    client.ask(&["SET", "a", "1"]);
+    client.ask(&many);
+    assert!(client.ask(&["EXEC"]).starts_with("-ERR "));
+    assert_eq!(client.ask(&["EXISTS", "a"]), ":0\r\n");
+    // One of the session, which is never looked up: its answers are about 300 bytes each.
+    let mut many = vec!["COMMAND", "INFO"];
+    many.resize(250_000, "client");
+    assert!(client.ask(&many).starts_with("-ERR "));
+    assert_eq!(client.ask(&["PING"]), "+PONG\r\n");
+}
+
+/// More keys than can be seen at one instant are refused before the node looks at any, in a transaction too; a key that is named often is
+/// looked at once, and counts once in what a command may hold.
+#[test]
+fn many_keys_are_refused_and_the_same_key_is_one() {
+    let node = TestNode::start();
+    let mut client = node.client();
+    let names: Vec<String> = (0..65_537).map(|number| format!("{number}")).collect();
+    let mut many = vec!["EXISTS"];
+    many.extend(names.iter().map(|name| &**name));
+    assert!(client.ask(&many).starts_with("-ERR "));
+    client.ask(&["MULTI"]);
+    client.ask(&["SET", "a", "1"]);
+    assert_eq!(client.ask(&many), "+QUEUED\r\n");
+    assert!(client.ask(&["EXEC"]).starts_with("-ERR "));
+    assert_eq!(client.ask(&["EXISTS", "a"]), ":0\r\n");
+    many.pop();
+    assert_eq!(client.ask(&many), ":0\r\n");
+    assert_eq!(client.ask(&["SET", "0", &"x".repeat(900_000)]), "+OK\r\n");
+    assert_eq!(client.ask(&[&["EXISTS"], &["0"; 100_000][..]].concat()), ":100000\r\n");
+    // Seen a hundred times, this value would be more than a command may hold.
+    let others: Vec<&str> = [&["BITOP", "AND", "and"], &["0"; 100][..]].concat();
+    assert_eq!(client.ask(&others), ":900000\r\n");
+}
+
+/// A pattern that would hold up a worker at every key is refused; one that is as long as may be is tried.
+#[test]
+fn long_patterns_are_refused() {
+    let node = TestNode::start();
+    let mut client = node.client();
+    client.ask(&["SET", "aaa", "1"]);
+    let (fits, long) = (format!("[{}]*", "a".repeat(4093)), format!("[{}]*", "a".repeat(4094)));
+    assert_eq!(client.ask(&["KEYS", &fits]), "*1\r\n$3\r\naaa\r\n");
+    let answer = client.ask(&["SCAN", "0", "MATCH", &fits]);
+    assert_eq!(answer, "*2\r\n$1\r\n0\r\n*1\r\n$3\r\naaa\r\n");
+    let refused: [&[&str]; 4] = [
+        &["KEYS", &long],
+        &["SCAN", "0", "MATCH", &long],
+        &["CONFIG", "GET", &long],
+        &["CONFIG", "GET", &fits, "x"],
+    ];
+    for words in refused {
+        assert!(client.ask(words).starts_with("-ERR "), "{}", words[0]);
+    }
+}
+
 /// A client that sends its command byte by byte is served like any other, and the others meanwhile.
 #[test]
 fn a_slow_client_disturbs_nobody() {

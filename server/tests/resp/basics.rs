@@ -80,3 +80,23 @@ fn a_password_is_asked_for() {
     stranger.send(b"*11\r\n");
     assert!(stranger.rest().starts_with("-ERR Protocol error: "));
 }
+
+/// A password is not to be found in the log of slow commands, which more people read than know it.
+#[test]
+fn the_slow_log_keeps_no_password() {
+    let node = TestNode::with(|config| {
+        config.resp.password = Some(cairn_server::config::Secret::new("right"));
+    });
+    let mut client = node.client();
+    assert_eq!(client.ask(&["AUTH", "right"]), "+OK\r\n");
+    assert_eq!(client.ask(&["CONFIG", "SET", "slowlog-log-slower-than", "0"]), "+OK\r\n");
+    client.ask(&["AUTH", "right"]);
+    client.ask(&["auth", "default", "right"]);
+    client.ask(&["AUTH", "nobody", "wrong"]);
+    client.ask(&["HELLO", "3", "AUTH", "default", "right"]);
+    client.ask(&["hello", "2", "AUTH", "default", "wrong"]);
+    client.ask(&["GET", "key"]);
+    let log = client.ask(&["SLOWLOG", "GET", "-1"]);
+    assert!(log.contains("GET") && log.contains("HELLO") && !log.contains("AUTH"), "{log}");
+    assert!(!log.contains("right") && !log.contains("wrong"), "{log}");
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::support::{Client, TestNode};
+use crate::support::{Client, TestNode, command};
 
 /// The bulk strings of an array, however deep.
 fn strings(answer: &str) -> Vec<String> {
@@ -55,6 +55,34 @@ fn values_go_to_other_keys() {
     assert_eq!(client.ask(&["DBSIZE"]), ":1\r\n");
     client.ask(&["SELECT", "5"]);
     assert_eq!(client.ask(&["MGET", "b", "c"]), "*2\r\n$1\r\n2\r\n$1\r\n2\r\n");
+}
+
+/// What a command puts into another database is there for those behind it, though its value must come from the device first.
+#[test]
+fn a_pipeline_follows_a_key_to_another_database() {
+    let mut node = TestNode::start();
+    let mut client = node.client();
+    for key in ["moved", "copied"] {
+        assert_eq!(client.ask(&["SET", key, "1"]), "+OK\r\n");
+    }
+    // Nothing is in memory then.
+    node.restart();
+    let mut client = node.client();
+    let pipeline: [&[&str]; 6] = [
+        &["MOVE", "moved", "1"],
+        &["SELECT", "1"],
+        &["GET", "moved"],
+        &["SELECT", "0"],
+        &["COPY", "copied", "other", "DB", "1"],
+        &["SELECT", "1"],
+    ];
+    let mut sent: Vec<u8> = pipeline.iter().flat_map(|words| command(words)).collect();
+    sent.extend(command(&["EXISTS", "other"]));
+    client.send(&sent);
+    let expected = [":1\r\n", "+OK\r\n", "$1\r\n1\r\n", "+OK\r\n", ":1\r\n", "+OK\r\n", ":1\r\n"];
+    for answer in expected {
+        assert_eq!(client.answer(), answer);
+    }
 }
 
 /// An end in the past is the end now; conditions compare with the end there is; what has ended is gone everywhere.

@@ -8,6 +8,8 @@ use bytes::BytesMut;
 pub const READ: usize = 16 << 10;
 /// The largest piece that a growing argument is read in.
 const PIECE: usize = 1 << 20;
+/// Bytes of an output buffer that are sent before it gives them up.
+const FORGET: usize = 64 << 10;
 /// The largest output buffer that is kept for others.
 const OUTPUT_KEPT: usize = 256 << 10;
 
@@ -57,4 +59,33 @@ pub fn give_back_output(mut output: Vec<u8>) {
             *spare = output;
         }
     });
+}
+
+/// Gives up the `sent` bytes at the front of an output buffer that a steady reader never empties: once they are half of it, so that on
+/// the whole no more bytes are moved than are sent.
+pub fn forget_sent(output: &mut Vec<u8>, sent: &mut usize) {
+    if *sent >= FORGET.max(output.len() / 2) {
+        output.drain(..*sent);
+        output.shrink_to(2 * output.len().max(FORGET));
+        *sent = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client that reads as fast as it is answered, but never all of it, must not have the node keep all that it ever read.
+    #[test]
+    fn what_is_sent_is_forgotten() {
+        let (mut output, mut sent, mut next) = (vec![0; 300_000], 0, 0_u8);
+        for _ in 0..10_000 {
+            sent += 100_000;
+            next = next.wrapping_add(1);
+            output.extend(std::iter::repeat_n(next, 100_000));
+            forget_sent(&mut output, &mut sent);
+            assert!(output.len() - sent == 300_000 && output.capacity() < 2_000_000);
+            assert_eq!(output.last(), Some(&next));
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -33,8 +33,9 @@ use super::{
     table::{self, Entry},
 };
 
-/// Commands taken before other connections have their turn.
+/// Commands taken before other connections have their turn, and the time after which no more are taken.
 const TURN: usize = 256;
+const TURN_TIME: Duration = Duration::from_millis(1);
 /// Requests that are understood before the first of them is begun.
 const AHEAD: usize = 16;
 /// Bytes of answers that are sent before more is done.
@@ -114,15 +115,18 @@ where
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> io::Result<Stop> {
-        let mut commands = 0;
+        let (mut commands, began) = (0, self.queue.now);
         if self.output.capacity() == 0 {
             self.output = buffers::output();
         }
         loop {
             self.collect(cx);
-            let mut hungry = false;
+            let (mut hungry, mut ended) = (false, false);
             while self.may_take() {
-                if commands == TURN {
+                // One command at least: time may have gone by for other reasons.
+                let late = commands > 0 && self.queue.now.duration_since(began) > TURN_TIME;
+                ended = late || commands == TURN;
+                if ended {
                     break;
                 }
                 if let Some((entry, request)) = self.stalled.take() {
@@ -134,7 +138,7 @@ where
                 commands += 1;
             }
             self.write(cx)?;
-            if commands == TURN {
+            if ended {
                 return Ok(Stop::Yield);
             }
             if hungry && self.output.len() - self.sent < ENOUGH {
@@ -156,7 +160,7 @@ where
             return false;
         }
         let blocked = match &self.stalled {
-            Some((entry, request)) => self.queue.conflicts(*entry, request, session.db),
+            Some((entry, request)) => self.queue.conflicts(*entry, request),
             None => self.deaf && self.ahead.is_empty(),
         };
         !blocked
@@ -275,6 +279,7 @@ where
             Handler::Session(handler) => {
                 let mut reply = Reply::new(session.resp3);
                 let done = handler(session, &self.door, &request, &mut reply);
+                let done = done.and_then(|()| reply.complete());
                 if let Err(fail) = &done {
                     reply.truncate(0);
                     reply.error(fail.bytes());
@@ -286,7 +291,7 @@ where
                     self.queue.push_ready(reply, &mut self.output);
                 }
             }
-            _ if self.queue.conflicts(entry, &request, session.db) => {
+            _ if self.queue.conflicts(entry, &request) => {
                 self.stalled = Some((entry, request));
             }
             Handler::Keys(handler) => {
@@ -404,7 +409,10 @@ where
         while self.sent < self.output.len() {
             let bytes = &self.output[self.sent..];
             match Pin::new(&mut self.stream).poll_write(cx, bytes) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => {
+                    buffers::forget_sent(&mut self.output, &mut self.sent);
+                    return Ok(());
+                }
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => {
                     self.sent += count;
@@ -446,7 +454,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        // Being told takes the waker, and more may be told: to end at once, after all.
+        let told = this.connected.client.ending().is_some();
+        if told || !this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             this.connected.client.watch(cx.waker());
             this.waker = Some(cx.waker().clone());
         }

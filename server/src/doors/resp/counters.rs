@@ -45,6 +45,8 @@ pub struct Counters {
     pub misses: AtomicU64,
     /// Bytes held of requests that are not complete, beyond what is read at once; changed by this worker alone.
     pub receiving: AtomicU64,
+    /// Bytes of values that commands under way hold on to; changed by this worker alone.
+    pub holding: AtomicU64,
 }
 
 impl Default for Counters {
@@ -58,6 +60,7 @@ impl Default for Counters {
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             receiving: AtomicU64::new(0),
+            holding: AtomicU64::new(0),
         }
     }
 }

@@ -14,18 +14,14 @@ use super::{
     run::{ATTEMPTS, EAGER_ATTEMPTS, Wait, seen, wait_for},
     session::{Multi, Session, Watched},
     table::Entry,
-    view::{Committed, Halt, Place, View},
+    view::{Committed, Halt, LOOKED_MAX, Place, TOO_MANY_KEYS, View},
 };
 
 /// EXEC without MULTI.
 const WITHOUT_MULTI: Fail = Fail::text("ERR EXEC without MULTI");
-/// Bytes that a transaction answers at most.
-const ANSWERS_MAX: usize = 64 << 20;
-const TOO_LONG_ANSWER: Fail = Fail::text(
+const TOO_LONG_ANSWERS: Fail = Fail::text(
     "ERR the answers of this transaction are more than 64 MiB together; nothing was applied",
 );
-/// Keys that are looked at at once.
-const WANTED_MAX: usize = 65_536;
 /// EXEC after a command that could not be queued.
 const ABORTED: Fail = Fail::text("EXECABORT Transaction discarded because of previous errors.");
 
@@ -71,6 +67,7 @@ async fn all(
         if let Some(((entry, request), rest)) = left.split_first() {
             let begin = reply.len();
             let done = by_itself(session, door, *entry, request, reply).await;
+            let done = done.and_then(|()| reply.complete());
             if let Err(fail) = &done {
                 reply.truncate(begin);
                 reply.error(fail.bytes());
@@ -79,6 +76,7 @@ async fn all(
             left = rest;
         }
     }
+    reply.complete()?;
     Ok(wait)
 }
 
@@ -175,7 +173,7 @@ fn attempt_all(
         let done = match entry.command.handler {
             Handler::Keys(handler) => match handler(view, request, reply) {
                 Err(Halt::Look(place)) => {
-                    want(*entry, request, view, place, wanted);
+                    want(*entry, request, view, place, wanted)?;
                     view.roll_back();
                     Ok(())
                 }
@@ -195,29 +193,36 @@ fn attempt_all(
         if !wanted.is_empty() {
             reply.truncate(begin);
         }
-        if wanted.len() >= WANTED_MAX {
-            break;
-        }
-        if reply.len() > ANSWERS_MAX {
-            return Err(TOO_LONG_ANSWER);
-        }
+        reply.complete().map_err(|_| TOO_LONG_ANSWERS)?;
     }
     Ok(failed)
 }
 
-/// Notes the key that a command asks for, and, of one that asks for all of its keys, the others too.
-fn want(entry: Entry, request: &Request, view: &View<'_>, place: Place, wanted: &mut Wanted) {
+/// Notes the key that a command asks for, and, of one that asks for all of its keys, the others too. Refused when they are more than can be
+/// looked at: the transaction could never be applied.
+fn want(
+    entry: Entry,
+    request: &Request,
+    view: &View<'_>,
+    place: Place,
+    wanted: &mut Wanted,
+) -> Done {
     let flags = entry.command.flags;
     let values = !flags.has(Flags::KEYS_ONLY);
     let mut places = vec![place];
     if flags.has(Flags::PREFETCH) {
         let keys = entry.command.keys.of(request);
-        // A key that cannot be one is told of when its command comes to it.
-        places.extend(view.unseen(keys.iter().map(|at| request.arg(*at))).unwrap_or_default());
+        match view.unseen(keys.iter().map(|at| request.arg(*at))) {
+            Ok(others) => places.extend(others),
+            Err(fail) if fail == TOO_MANY_KEYS => return Err(fail),
+            // A key that cannot be one is told of when its command comes to it.
+            Err(_) => {}
+        }
     }
     for place in places {
         *wanted.entry(place).or_default() |= values;
     }
+    if wanted.len() > LOOKED_MAX { Err(TOO_MANY_KEYS) } else { Ok(()) }
 }
 
 fn count(door: &Door, entry: Entry, failed: Option<&Fail>) {

@@ -31,6 +31,9 @@ pub const NO_SUCH_KEY: Fail = Fail::text("ERR no such key");
 pub const NO_DATABASE: Fail = Fail::text("ERR DB index is out of range");
 /// A command before authentication.
 pub const NO_AUTH: Fail = Fail::text("NOAUTH Authentication required.");
+/// An answer longer than can be.
+pub const TOO_LONG_ANSWER: Fail =
+    Fail::text("ERR the answer is more than 64 MiB; ask for less at once");
 /// The keys of the command were changed by others at every attempt.
 pub const CONTENDED: Fail =
     Fail::text("BUSY others changed these keys at every attempt; nothing was applied, try again");

@@ -2,6 +2,21 @@
 //!
 //! Of several stars only the last one met is ever tried again, so that a pattern costs at most its length times the text's.
 
+use super::fail::Fail;
+
+/// Bytes of a pattern.
+pub const PATTERN_MAX: usize = 4 << 10;
+const TOO_LONG: Fail = Fail::text("ERR a pattern takes at most 4096 bytes");
+
+/// A pattern that is short enough to be tried on many keys.
+///
+/// # Errors
+///
+/// When it is longer than [`PATTERN_MAX`].
+pub fn pattern(text: &[u8]) -> Result<&[u8], Fail> {
+    if text.len() > PATTERN_MAX { Err(TOO_LONG) } else { Ok(text) }
+}
+
 /// Whether all of `text` fits `pattern`.
 pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
     // As in Redis, which needs something to try a pattern on.

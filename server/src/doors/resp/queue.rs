@@ -8,13 +8,13 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
     time::Instant,
 };
 
 use smallvec::SmallVec;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     clients::Client,
@@ -33,6 +33,10 @@ const RUNNING_MAX: usize = 256;
 const RUNNING_MIN: usize = 8;
 /// Bytes that commands under way may be about to answer with, as far as the length of the last answers tells.
 const RUNNING_BYTES: usize = 8 << 20;
+/// Bytes of the requests of commands under way, which these hold on to; one may always be.
+const REQUESTS_MAX: usize = 16 << 20;
+/// Bytes of values that commands of all of the worker's connections hold on to; above, each connection has one command under way.
+const HELD_MAX: u64 = 256 << 20;
 /// Commands of one connection that are not answered yet.
 const WAITING_MAX: usize = 1024;
 /// Boxes kept while the connection is busy.
@@ -54,8 +58,8 @@ type Slot<F> = Pin<Box<Option<F>>>;
 
 /// How far a command has come.
 enum Item<F> {
-    /// Not applied yet.
-    Running(Turn, Slot<F>, Touches),
+    /// Not applied yet; and the bytes of its request.
+    Running(Turn, Slot<F>, Touches, usize),
     /// Applied; the answer must wait for something.
     Applied(Reply, Wait),
     /// It waits.
@@ -73,13 +77,14 @@ struct Touches {
 }
 
 impl Touches {
-    fn of(entry: Entry, request: &Request, db: u8) -> Self {
+    fn of(entry: Entry, request: &Request) -> Self {
         if !matches!(entry.command.handler, Handler::Keys(_)) {
             return Self { everything: true, ..Self::default() };
         }
         let places = entry.command.keys.of(request);
-        // Two keys with one hash only make a command wait that need not.
-        let hash = |at: &usize| xxh3_64_with_seed(request.arg(*at), db.into());
+        // Two keys with one hash only make a command wait that need not. So may the same key of two databases: some commands name
+        // another database than their own.
+        let hash = |at: &usize| xxh3_64(request.arg(*at));
         Self {
             everything: places.is_empty(),
             writes: entry.command.writes(),
@@ -102,6 +107,8 @@ pub struct Queue<R, F> {
     items: VecDeque<Item<F>>,
     /// How many are not applied.
     running: usize,
+    /// Bytes of the requests of those.
+    requests: usize,
     /// Bytes of answers that wait.
     bytes: usize,
     /// How long answers are, as far as the last ones tell.
@@ -126,6 +133,7 @@ where
             client,
             items: VecDeque::new(),
             running: 0,
+            requests: 0,
             bytes: 0,
             usual: 0,
             now: Instant::now(),
@@ -142,7 +150,9 @@ where
     /// Whether no more may begin.
     pub fn is_full(&self) -> bool {
         let too_long = self.running >= RUNNING_MIN && self.running * self.usual > RUNNING_BYTES;
-        too_long || self.running >= RUNNING_MAX || self.items.len() >= WAITING_MAX
+        let held = self.door.counters.holding.load(Relaxed);
+        let too_much = self.running > 0 && (self.requests >= REQUESTS_MAX || held >= HELD_MAX);
+        too_long || too_much || self.running >= RUNNING_MAX || self.items.len() >= WAITING_MAX
     }
 
     /// Bytes of answers that wait.
@@ -156,14 +166,14 @@ where
     }
 
     /// Whether this command must wait until one before it is applied.
-    pub fn conflicts(&self, entry: Entry, request: &Request, db: u8) -> bool {
+    pub fn conflicts(&self, entry: Entry, request: &Request) -> bool {
         if self.running == 0 || matches!(entry.command.handler, Handler::Session(_)) {
             return false;
         }
-        let touches = Touches::of(entry, request, db);
+        let touches = Touches::of(entry, request);
         self.items
             .iter()
-            .any(|item| matches!(item, Item::Running(_, _, others) if others.conflict(&touches)))
+            .any(|item| matches!(item, Item::Running(_, _, others, _) if others.conflict(&touches)))
     }
 
     /// Begins a command.
@@ -176,14 +186,19 @@ where
         output: &mut Vec<u8>,
     ) {
         let touches = match &job {
-            Job::Keys(entry, _, request, db) => Touches::of(*entry, request, *db),
+            Job::Keys(entry, _, request, _) => Touches::of(*entry, request),
             Job::Alone(..) | Job::Settle(_) => Touches { everything: true, ..Touches::default() },
+        };
+        let len = match &job {
+            Job::Keys(_, _, request, _) | Job::Alone(_, request, _) => request.bytes_len(),
+            Job::Settle(_) => 0,
         };
         let mut slot = self.fill(job, reply);
         match poll(&mut slot, cx) {
             Poll::Pending => {
                 self.running += 1;
-                self.items.push_back(Item::Running(turn, slot, touches));
+                self.requests += len;
+                self.items.push_back(Item::Running(turn, slot, touches, len));
             }
             Poll::Ready(ended) => {
                 self.keep(slot);
@@ -218,13 +233,14 @@ where
             if self.running == 0 {
                 break;
             }
-            if let Item::Running(turn, slot, _) = &mut self.items[at]
+            if let Item::Running(turn, slot, _, len) = &mut self.items[at]
                 && let Poll::Ready(ended) = poll(slot, cx)
             {
-                let turn = *turn;
+                let (turn, len) = (*turn, *len);
                 self.running -= 1;
+                self.requests -= len;
                 let item = self.applied(&turn, ended);
-                if let Item::Running(_, slot, _) = std::mem::replace(&mut self.items[at], item) {
+                if let Item::Running(_, slot, ..) = std::mem::replace(&mut self.items[at], item) {
                     self.keep(slot);
                 }
             }

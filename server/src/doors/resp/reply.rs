@@ -2,14 +2,22 @@
 //!
 //! A command says what it answers in RESP3's words; a client of RESP2 gets the nearest there is. Nothing is checked: a command that
 //! announces an array of three must write three. Buffers come from a small pool of the thread's own, and go back there.
+//! An answer has a bound, and the encoder keeps it: what would pass it is not written, and the runner answers an error instead.
 
 use std::cell::RefCell;
 
-use super::number;
+use super::{
+    fail::{Done, TOO_LONG_ANSWER},
+    number,
+};
 
 /// Buffers kept, and the size up to which they are.
 const KEPT: usize = 64;
 const KEPT_BYTES: usize = 16 << 10;
+/// Bytes of an answer, and of all answers of a transaction together.
+const LEN_MAX: usize = 64 << 20;
+/// What a type's letter, a number, a line's end and the like take at most beside the text.
+const FRAME: usize = 32;
 
 thread_local! {
     static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -20,13 +28,15 @@ thread_local! {
 pub struct Reply {
     out: Vec<u8>,
     resp3: bool,
+    /// Whether something was not written since it would have been too long.
+    cut: bool,
 }
 
 impl Reply {
     /// An empty answer.
     pub fn new(resp3: bool) -> Self {
         let out = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
-        Self { out, resp3 }
+        Self { out, resp3, cut: false }
     }
 
     /// Whether it is written for RESP3.
@@ -54,9 +64,22 @@ impl Reply {
         self.out.is_empty()
     }
 
+    /// Refuses an answer that was too long: a part of it would be none.
+    ///
+    /// # Errors
+    ///
+    /// [`TOO_LONG_ANSWER`].
+    pub fn complete(&self) -> Done {
+        if self.cut { Err(TOO_LONG_ANSWER) } else { Ok(()) }
+    }
+
     /// Takes back everything behind the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
         self.out.truncate(len);
+        if self.cut {
+            self.cut = false;
+            self.out.shrink_to(len);
+        }
     }
 
     /// A status such as `OK`.
@@ -66,11 +89,14 @@ impl Reply {
 
     /// `OK`.
     pub fn ok(&mut self) {
-        self.out.extend_from_slice(b"+OK\r\n");
+        self.whole(b"+OK\r\n");
     }
 
     /// An error: its code word and text. A line's end in it would break the protocol and becomes a space.
     pub fn error(&mut self, text: &[u8]) {
+        if !self.has_room(text.len()) {
+            return;
+        }
         self.out.push(b'-');
         let safe = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
         self.out.extend(text.iter().map(safe));
@@ -85,6 +111,9 @@ impl Reply {
     /// A string of any bytes.
     pub fn bulk(&mut self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
+        if !self.has_room(bytes.len()) {
+            return;
+        }
         self.out.reserve(bytes.len() + 24);
         self.numbered(b'$', bytes.len() as i64);
         self.out.extend_from_slice(bytes);
@@ -101,12 +130,12 @@ impl Reply {
 
     /// Nothing where a string could be.
     pub fn null(&mut self) {
-        self.out.extend_from_slice(if self.resp3 { b"_\r\n" } else { b"$-1\r\n" });
+        self.whole(if self.resp3 { b"_\r\n" } else { b"$-1\r\n" });
     }
 
     /// Nothing where an array could be.
     pub fn null_array(&mut self) {
-        self.out.extend_from_slice(if self.resp3 { b"_\r\n" } else { b"*-1\r\n" });
+        self.whole(if self.resp3 { b"_\r\n" } else { b"*-1\r\n" });
     }
 
     /// So many answers follow.
@@ -158,6 +187,9 @@ impl Reply {
         if !self.resp3 {
             return self.bulk(text);
         }
+        if !self.has_room(text.len()) {
+            return;
+        }
         self.numbered(b'=', text.len() as i64 + 4);
         self.out.extend_from_slice(format.as_bytes());
         self.out.push(b':');
@@ -165,13 +197,31 @@ impl Reply {
         self.out.extend_from_slice(b"\r\n");
     }
 
+    /// Whether there is room for so many bytes more and what frames them. Once there was none, there is none for anything.
+    fn has_room(&mut self, more: usize) -> bool {
+        self.cut |= self.out.len() + more + FRAME > LEN_MAX;
+        !self.cut
+    }
+
+    fn whole(&mut self, text: &[u8]) {
+        if self.has_room(text.len()) {
+            self.out.extend_from_slice(text);
+        }
+    }
+
     fn line(&mut self, kind: u8, text: &[u8]) {
+        if !self.has_room(text.len()) {
+            return;
+        }
         self.out.push(kind);
         self.out.extend_from_slice(text);
         self.out.extend_from_slice(b"\r\n");
     }
 
     fn numbered(&mut self, kind: u8, value: i64) {
+        if !self.has_room(0) {
+            return;
+        }
         self.out.push(kind);
         match u8::try_from(value) {
             Ok(digit @ 0..10) => self.out.push(b'0' + digit),
@@ -233,5 +283,22 @@ mod tests {
     #[test]
     fn an_error_is_one_line() {
         assert_eq!(told(false, |r| r.error(b"ERR a\r\n+OK")), "-ERR a  +OK\r\n");
+    }
+
+    /// A command that answers without end must not take the node's memory; and what is cut short must not be sent as if it were whole.
+    #[test]
+    fn an_answer_ends_at_its_bound() {
+        let (mut reply, text) = (Reply::new(false), vec![b'x'; 1 << 20]);
+        for _ in 0..1000 {
+            reply.bulk(&text);
+        }
+        assert!(reply.len() <= LEN_MAX && reply.complete().is_err());
+        // What is short is not written behind a gap.
+        let len = reply.len();
+        reply.ok();
+        assert_eq!(reply.len(), len);
+        reply.truncate(0);
+        reply.ok();
+        assert_eq!((reply.complete(), reply.bytes()), (Ok(()), &b"+OK\r\n"[..]));
     }
 }

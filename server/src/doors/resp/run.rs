@@ -116,7 +116,8 @@ async fn alone(
 ) -> Result<Wait, Fail> {
     match entry.command.handler {
         Handler::Alone(handler) => {
-            handler(session, door, request, reply).await.map(|()| Wait::Nothing)
+            handler(session, door, request, reply).await?;
+            reply.complete().map(|()| Wait::Nothing)
         }
         Handler::Exec => exec::exec(session, door, reply).await,
         Handler::Keys(_) | Handler::Session(_) | Handler::Container => {
@@ -150,6 +151,7 @@ async fn on_keys(
             reply.truncate(0);
             view.unstage();
         }
+        reply.complete()?;
         match view.commit().await? {
             Committed::Applied(receipt) => return Ok(wait_for(receipt)),
             Committed::Nothing => {

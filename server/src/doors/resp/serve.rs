@@ -28,6 +28,10 @@ pub async fn serve(stream: TcpStream, door: Arc<Door>) {
     let client = Client::new(id, (peer, local), stream.as_raw_fd(), door.worker);
     let connected = door.shared.clients.add(client);
     counters::add(&door.counters.connections, 1);
+    // Who comes while the node stops may have come after all were told.
+    if door.state.stopping() {
+        connected.client.end(End::Answered);
+    }
     if let Err(error) = Connection::new(stream, door, connected, run).await {
         // Mostly a client that went without saying so.
         tracing::debug!(%error, "a Redis connection ended");

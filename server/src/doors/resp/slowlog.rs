@@ -1,4 +1,4 @@
-//! Commands that took long: the last few, the newest first.
+//! Commands that took long: the last few, the newest first. None of them shows a password.
 
 use std::{
     collections::VecDeque,
@@ -14,6 +14,8 @@ use super::{clients::Client, request::Request};
 /// Arguments kept of a command, and bytes of each.
 const ARGUMENTS: usize = 32;
 const ARGUMENT_BYTES: usize = 128;
+/// What stands for an argument that may be a password.
+const HIDDEN: &[u8] = b"(redacted)";
 /// Most commands kept, whatever is asked for.
 pub const LENGTH_MAX: i64 = 4096;
 
@@ -61,12 +63,18 @@ impl SlowLog {
             .is_ok_and(|least| took.as_micros() >= u128::from(least))
     }
 
-    /// Keeps a command.
+    /// Keeps a command, unless it is one that only says a password.
     pub fn add(&self, request: &Request, took: Duration, client: &Client) {
+        if request.is(0, "AUTH") {
+            return;
+        }
+        // It may say one, at a place that is only clear when all of it is right.
+        let hides = request.is(0, "HELLO");
         let (count, mut arguments) = (request.len(), Vec::new());
         for argument in request.args(0).take(if count > ARGUMENTS { ARGUMENTS - 1 } else { count })
         {
-            arguments.push(shortened(argument));
+            let hidden = hides && !arguments.is_empty();
+            arguments.push(if hidden { HIDDEN.into() } else { shortened(argument) });
         }
         if count > ARGUMENTS {
             let more = count - (ARGUMENTS - 1);

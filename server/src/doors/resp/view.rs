@@ -4,7 +4,10 @@
 //! was seen. Later reads see what is staged. A key that was not looked at yet halts the command: the runner looks, and runs it again
 //! from its start. A key that is written without being read is written blindly, whatever is there.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::atomic::Ordering::Relaxed,
+};
 
 use bytes::Bytes;
 use cairn_engine::{
@@ -29,6 +32,11 @@ const HELD_MAX: usize = 64 << 20;
 const TOO_MUCH: Fail = Fail::text(
     "ERR the values this command reads are more than 64 MiB together; ask for fewer keys",
 );
+/// Keys that are looked at for one command, or one transaction: no more can be applied as one.
+pub const LOOKED_MAX: usize = 65_536;
+/// The keys of a command are more than that.
+pub const TOO_MANY_KEYS: Fail =
+    Fail::text("ERR a command or a transaction takes at most 65,536 keys that it must look at");
 /// Entries that are searched one by one; more get a table.
 const FEW: usize = 16;
 
@@ -309,7 +317,7 @@ impl<'a> View<'a> {
     pub fn clear(&mut self) {
         self.entries.clear();
         self.table = None;
-        self.held = 0;
+        self.holds(0);
         self.now_ms = self.door.now_ms();
     }
 
@@ -329,13 +337,36 @@ impl<'a> View<'a> {
         self.look_each(wanted).await
     }
 
-    /// Those of these keys that were not looked at.
+    /// Those of these keys that were not looked at, each once.
+    ///
+    /// # Errors
+    ///
+    /// A key that cannot be one; [`TOO_MANY_KEYS`].
     pub fn unseen<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Result<Vec<Place>, Fail> {
-        let mut places = Vec::new();
+        let (mut places, mut met) = (Vec::new(), HashSet::new());
+        let mut all = self.entries.len();
         for key in keys {
-            if self.find(self.db, key).is_none_or(|at| self.entries[at].sight.is_none()) {
-                places.push(self.place(self.db, key)?);
+            let found = self.find(self.db, key);
+            if found.is_some_and(|at| self.entries[at].sight.is_some()) {
+                continue;
             }
+            let place = self.place(self.db, key)?;
+            let again = if places.len() < FEW {
+                places.contains(&place)
+            } else {
+                if met.is_empty() {
+                    met.extend(places.iter().cloned());
+                }
+                !met.insert(place.clone())
+            };
+            if again {
+                continue;
+            }
+            all += usize::from(found.is_none());
+            if all > LOOKED_MAX {
+                return Err(TOO_MANY_KEYS);
+            }
+            places.push(place);
         }
         Ok(places)
     }
@@ -360,7 +391,7 @@ impl<'a> View<'a> {
 
     /// Takes a look that was made elsewhere. Refused when what was seen is more than a command may hold.
     pub fn saw(&mut self, place: Place, sight: Sight) -> Result<(), Fail> {
-        self.held += sight.record().map_or(0, |record| Item::of(record).size());
+        self.holds(self.held + sight.record().map_or(0, |record| Item::of(record).size()));
         if self.held > HELD_MAX {
             return Err(TOO_MUCH);
         }
@@ -378,9 +409,16 @@ impl<'a> View<'a> {
         Ok(())
     }
 
+    /// Counts what is held, for the worker too.
+    fn holds(&mut self, held: usize) {
+        let holding = &self.door.counters.holding;
+        holding.store(holding.load(Relaxed) + held as u64 - self.held as u64, Relaxed);
+        self.held = held;
+    }
+
     /// What was seen, taken out.
-    pub fn into_sights(self) -> impl Iterator<Item = Sight> {
-        self.entries.into_iter().filter_map(|entry| entry.sight)
+    pub fn into_sights(mut self) -> impl Iterator<Item = Sight> {
+        std::mem::take(&mut self.entries).into_iter().filter_map(|entry| entry.sight)
     }
 
     /// Counts what was seen as found or missed.
@@ -393,8 +431,9 @@ impl<'a> View<'a> {
     }
 
     /// Every key that was looked at, and what was seen.
-    pub fn into_seen(self) -> impl Iterator<Item = (Place, Sight)> {
-        self.entries.into_iter().filter_map(|entry| Some((entry.place, entry.sight?)))
+    pub fn into_seen(mut self) -> impl Iterator<Item = (Place, Sight)> {
+        let entries = std::mem::take(&mut self.entries).into_iter();
+        entries.filter_map(|entry| Some((entry.place, entry.sight?)))
     }
 
     /// Whether something is staged.
@@ -441,6 +480,12 @@ impl<'a> View<'a> {
         let steps: Vec<_> =
             entries.iter().zip(&bins).map(|(entry, bins)| step(entry, bins)).collect();
         Ok(self.door.namespace().transact(&steps).await?)
+    }
+}
+
+impl Drop for View<'_> {
+    fn drop(&mut self) {
+        self.holds(0);
     }
 }
 

@@ -22,6 +22,8 @@ use super::super::{
 
 const FLAGS: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
 
+const TOO_LONG: Fail = Fail::text("ERR patterns take at most 4096 bytes together");
+
 /// The subcommands.
 pub const SUBCOMMANDS: &[Command] = &[
     new("config|get", -3, get).about("2.0.0", "Answers settings by name or pattern"),
@@ -101,6 +103,9 @@ fn durable(door: &Door) -> bool {
 }
 
 fn get(_: &mut Session, door: &Door, request: &Request, reply: &mut Reply) -> Done {
+    if request.args(2).map(<[u8]>::len).sum::<usize>() > glob::PATTERN_MAX {
+        return Err(TOO_LONG);
+    }
     let wanted = |setting: &&Setting| {
         request.args(2).any(|pattern| glob::matches(pattern, setting.name.as_bytes(), true))
     };

@@ -43,6 +43,8 @@ const SCAN_BYTES: usize = 8 << 20;
 /// Keys that a `KEYS` may answer, in bytes, each counted with what it takes to keep it.
 const KEYS_BYTES: usize = 32 << 20;
 const KEPT: usize = 48;
+/// Bytes of pattern times bytes of keys that are compared before others have their turn: a pattern can be made to cost so much.
+const COMPARED: usize = 1 << 20;
 /// Records drawn for a `RANDOMKEY` before it searches from a random place on.
 const DRAWS: usize = 32;
 
@@ -67,7 +69,7 @@ impl<'r> Options<'r> {
                 let count = integer(request.arg(at + 1)).ok_or(NOT_AN_INTEGER)?;
                 options.count = usize::try_from(count).ok().filter(|c| *c > 0).ok_or(SYNTAX)?;
             } else if request.is(at, "MATCH") {
-                options.pattern = request.arg(at + 1);
+                options.pattern = glob::pattern(request.arg(at + 1))?;
             } else if request.is(at, "TYPE") {
                 options.kind = Some(request.arg(at + 1));
             } else {
@@ -82,6 +84,15 @@ impl<'r> Options<'r> {
         let kind =
             |wanted: &[u8]| Item::of(record).kind().name().as_bytes().eq_ignore_ascii_case(wanted);
         glob::matches(self.pattern, key, false) && self.kind.is_none_or(kind)
+    }
+}
+
+/// Lets others of the worker get on when comparing keys has taken long.
+async fn pause(compared: &mut usize, pattern: &[u8], key: &[u8]) {
+    *compared += pattern.len() * key.len();
+    if *compared > COMPARED {
+        *compared = 0;
+        tokio::task::yield_now().await;
     }
 }
 
@@ -122,7 +133,7 @@ fn scan<'a>(
         let set = door.set(session.db).ok_or(NO_DATABASE)?;
         let mut found = Vec::new();
         let (mut met, mut bytes) = (0, 0);
-        let mut looked = 0;
+        let (mut looked, mut compared) = (0, 0);
         let may_look = options.count.saturating_mul(LOOKED_PER_KEY).max(LOOKED_LEAST);
         // An empty database is seen to be empty, whatever the others hold.
         let mut ended = door.namespace().set_len(set) == 0;
@@ -133,6 +144,7 @@ fn scan<'a>(
             looked += limit;
             met += step.records.len();
             for (key, record) in with_keys(&step.records) {
+                pause(&mut compared, options.pattern, &key).await;
                 bytes += Item::of(record).size() + key.len();
                 if options.wants(&key, record) {
                     found.push(key);
@@ -160,7 +172,7 @@ fn keys<'a>(
 ) -> BoxFuture<'a, Done> {
     Box::pin(async move {
         let set = door.set(session.db).ok_or(NO_DATABASE)?;
-        let pattern = request.arg(1);
+        let pattern = glob::pattern(request.arg(1))?;
         let mut found = Vec::new();
         if !pattern.iter().any(|byte| b"*?[\\".contains(byte)) {
             if is_there(door.namespace(), set, pattern).await? {
@@ -186,10 +198,11 @@ async fn all_that_fit(
     set: &'static str,
     pattern: &[u8],
 ) -> Result<Vec<Vec<u8>>, Fail> {
-    let (mut found, mut kept, mut cursor) = (Vec::new(), 0, Some(0));
+    let (mut found, mut kept, mut compared, mut cursor) = (Vec::new(), 0, 0, Some(0));
     while let Some(from) = cursor {
         let step = namespace.scan_from(from, Some(set), PAGE, PAGE_BYTES).await?;
         for (key, _) in with_keys(&step.records) {
+            pause(&mut compared, pattern, &key).await;
             if glob::matches(pattern, &key, false) {
                 kept += key.len() + KEPT;
                 found.push(key);

@@ -164,8 +164,7 @@ async fn attempts(
         for Watched { place, sight } in watched {
             let now = door.namespace().look(&place.key).await?;
             // After SWAPDB the key is another record.
-            let moved = door.set(place.db) != Some(place.key.set());
-            if moved || !now.is_untouched_since(sight) {
+            if !view.is_there_still(place) || !now.is_untouched_since(sight) {
                 return Ok(None);
             }
             view.saw(place.clone(), now)?;

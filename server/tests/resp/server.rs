@@ -51,6 +51,31 @@ fn swapped_databases_stay_swapped() {
     assert_eq!(client.ask(&["GET", "a"]), "$4\r\nzero\r\n");
 }
 
+/// A MOVE beside many swaps is from one database to another one, never to itself: no key is lost or doubled.
+#[test]
+fn keys_move_beside_swaps() {
+    let node = TestNode::with(|config| {
+        config.namespaces[0].engine.durability = cairn_engine::model::Durability::Buffer;
+    });
+    let (mut mover, mut swapper) = (node.client(), node.client());
+    mover.ask(&["SET", "k", "v"]);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                assert_eq!(swapper.ask(&["SWAPDB", "0", "1"]), "+OK\r\n");
+            }
+        });
+        let answers: Vec<String> = (0..3000).map(|_| mover.ask(&["MOVE", "k", "1"])).collect();
+        done.store(true, std::sync::atomic::Ordering::SeqCst);
+        let unexpected = answers.iter().find(|a| !matches!(&***a, ":0\r\n" | ":1\r\n"));
+        assert_eq!(unexpected, None);
+    });
+    let in_0 = mover.ask(&["DBSIZE"]);
+    mover.ask(&["SELECT", "1"]);
+    assert_ne!(in_0, mover.ask(&["DBSIZE"]));
+}
+
 /// INFO has the fields that dashboards read, and they count what was done.
 #[test]
 fn info_tells_what_was_done() {

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use crate::support::TestNode;
+use crate::support::{Client, TestNode};
 
 /// What is queued is done in order, sees what stands before it, and one that fails takes back only itself.
 #[test]
@@ -163,4 +163,71 @@ fn what_commands_need_is_learnt_without_doing_it() {
     assert_eq!(client.ask(&["EXEC"]), expected);
     client.ask(&["SELECT", "0"]);
     assert_eq!(client.ask(&["MGET", "a", "b", "n1999"]), "*3\r\n$2\r\n13\r\n$-1\r\n$1\r\n7\r\n");
+}
+
+/// What `EXEC` answers when these commands stand between it and MULTI.
+fn transaction(client: &mut Client, queued: &[&[&str]]) -> String {
+    assert_eq!(client.ask(&["MULTI"]), "+OK\r\n");
+    for words in queued {
+        assert_eq!(client.ask(words), "+QUEUED\r\n");
+    }
+    client.ask(&["EXEC"])
+}
+
+/// An error that answers the whole of EXEC would have the client do again what was applied already: it stands at the places that failed.
+#[test]
+fn a_part_that_fails_takes_nothing_back() {
+    let node = TestNode::start();
+    let mut client = node.client();
+    // Two of them do not fit one write block.
+    let big = "x".repeat(700 << 10);
+    let queued: [&[&str]; 6] = [
+        &["SET", "first", "1"],
+        &["DBSIZE"],
+        &["SET", "a", &big],
+        &["SET", "b", &big],
+        &["DBSIZE"],
+        &["INCR", "first"],
+    ];
+    let answer = transaction(&mut client, &queued);
+    let lines: Vec<&str> = answer.lines().collect();
+    assert_eq!(lines.len(), 7, "{answer}");
+    assert_eq!(lines[..3], ["*6", "+OK", ":1"]);
+    assert!(lines[3].starts_with("-ERR ") && lines[4].starts_with("-ERR "), "{answer}");
+    assert_eq!(lines[5..], [":1", ":2"]);
+    assert_eq!(client.ask(&["EXISTS", "a", "b"]), ":0\r\n");
+    let answer = transaction(&mut client, &queued[2..4]);
+    assert!(answer.starts_with("-ERR "), "{answer}");
+}
+
+/// A transaction that did nothing has not moved the connection elsewhere either: what follows would go to the wrong database.
+#[test]
+fn an_exec_that_fails_leaves_the_connection_as_it_was() {
+    let node = TestNode::start();
+    let mut client = node.client();
+    let big = "x".repeat(700 << 10);
+    let queued: [&[&str]; 5] = [
+        &["SELECT", "3"],
+        &["HELLO", "3"],
+        &["CLIENT", "REPLY", "OFF"],
+        &["SET", "a", &big],
+        &["SET", "b", &big],
+    ];
+    assert!(transaction(&mut client, &queued).starts_with("-ERR "));
+    assert_eq!(client.ask(&["SET", "where", "here"]), "+OK\r\n");
+    assert_eq!(client.ask(&["GET", "nothing"]), "$-1\r\n");
+    client.ask(&["SELECT", "3"]);
+    assert_eq!(client.ask(&["EXISTS", "where"]), ":0\r\n");
+}
+
+/// What cannot be taken back is done once, however often the keys beside it must be looked at.
+#[test]
+fn an_effect_of_exec_comes_once() {
+    let node = TestNode::start();
+    let (mut client, mut victim) = (node.client(), node.client());
+    let id = victim.ask(&["CLIENT", "ID"]).trim().trim_start_matches(':').to_owned();
+    // INCR has to look at its key, and so runs twice.
+    let queued: [&[&str]; 3] = [&["INCR", "a"], &["CLIENT", "KILL", "ID", &id], &["INCR", "b"]];
+    assert_eq!(transaction(&mut client, &queued), "*3\r\n:1\r\n:1\r\n:1\r\n");
+    assert_eq!(victim.until_closed(), "");
 }

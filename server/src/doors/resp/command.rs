@@ -110,6 +110,8 @@ impl Flags {
     pub const NOT_QUEUED: Self = Self(1 << 11);
     /// May wait for something.
     pub const BLOCKING: Self = Self(1 << 12);
+    /// Has an effect beyond its connection that is not taken back: in `EXEC` it is done by itself at its place, and once.
+    pub const ONCE: Self = Self(1 << 14);
 
     const NAMES: [(Self, &str); 11] = [
         (Self::WRITE, "write"),

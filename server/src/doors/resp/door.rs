@@ -8,14 +8,18 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use cairn_engine::{Namespace, model::Key};
+use cairn_engine::{
+    Namespace,
+    model::{Durability, Key},
+};
 use smallvec::SmallVec;
 
 use super::{
     clients::Clients,
     command::Keys,
     counters::{Counted, Counters},
-    databases::{Databases, user_key},
+    databases::{Databases, Sets, user_key},
+    fail::Fail,
     request::Request,
     slowlog::SlowLog,
     table,
@@ -165,7 +169,7 @@ impl Door {
 
     /// Has what these requests will read on its way to the CPU, as far as it is plain: the first key of each.
     pub fn prefetch(&self, db: u8, requests: &[Request]) {
-        let Some(set) = self.set(db) else { return };
+        let Ok(set) = self.set(db) else { return };
         let key = |request: &Request| match table::named(request.arg(0))?.command.keys {
             Keys::Range { first, .. } if request.len() > first => {
                 Key::in_known_set(set, user_key(request.arg(first))).ok()
@@ -176,9 +180,23 @@ impl Door {
         self.namespace().prefetch(&keys);
     }
 
-    /// The set of a database; `None` when there is no such database.
-    pub fn set(&self, db: u8) -> Option<&'static str> {
-        self.shared.databases.set(db)
+    /// Which set each database is now.
+    pub fn sets(&self) -> Sets {
+        self.shared.databases.sets()
+    }
+
+    /// The set that a database is now.
+    pub fn set(&self, db: u8) -> Result<&'static str, Fail> {
+        self.sets().set(db)
+    }
+
+    /// Waits until what was read without a look at single keys may be told: in a namespace that promises durability, when all that was applied
+    /// is durable. Where nothing is under way, that is at once.
+    pub async fn settled(&self) -> Result<(), Fail> {
+        if self.namespace().config().durability == Durability::Device {
+            self.namespace().settle_all().await?;
+        }
+        Ok(())
     }
 
     /// The time, in milliseconds since 1970.

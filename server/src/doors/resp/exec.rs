@@ -1,7 +1,8 @@
 //! `EXEC`: all queued commands on one view, applied as one.
 //!
 //! Watched keys are looked at again: one that is not the same version any more ends it with nothing done. A command that cannot be
-//! staged is done at its place; what stands before it is applied first, and what stands behind it is a transaction of its own.
+//! staged is done at its place; what stands before it is applied first, and what stands behind it is a transaction of its own. So an error
+//! that answers the whole of it means that nothing was done; once something is, what fails later is told of at its place.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -12,7 +13,7 @@ use super::{
     reply::Reply,
     request::Request,
     run::{ATTEMPTS, EAGER_ATTEMPTS, Wait, seen, wait_for},
-    session::{Multi, Session, Watched},
+    session::{Modes, Multi, Session, Watched},
     table::Entry,
     view::{Committed, Halt, LOOKED_MAX, Place, TOO_MANY_KEYS, View},
 };
@@ -20,7 +21,7 @@ use super::{
 /// EXEC without MULTI.
 const WITHOUT_MULTI: Fail = Fail::text("ERR EXEC without MULTI");
 const TOO_LONG_ANSWERS: Fail = Fail::text(
-    "ERR the answers of this transaction are more than 64 MiB together; nothing was applied",
+    "ERR the answers of this transaction are more than 64 MiB together; this was not applied",
 );
 /// EXEC after a command that could not be queued.
 const ABORTED: Fail = Fail::text("EXECABORT Transaction discarded because of previous errors.");
@@ -49,6 +50,7 @@ async fn all(
     let mut left = &multi.queued[..];
     let mut wait = Wait::Nothing;
     let mut watched = watched;
+    let mut begun = false;
     reply.array(left.len());
     while !left.is_empty() || !watched.is_empty() {
         let together = left.iter().position(|(entry, _)| !is_staged(entry)).unwrap_or(left.len());
@@ -60,18 +62,26 @@ async fn all(
                 reply.null_array();
                 return Ok(Wait::Nothing);
             }
-            Err(fail) => return Err(fail),
+            Err(fail) if !begun => return Err(fail),
+            Err(fail) => {
+                for (entry, _) in stage {
+                    reply.error(fail.bytes());
+                    count(door, *entry, Some(&fail));
+                }
+            }
         }
         watched = &[];
         left = rest;
+        begun = true;
         if let Some(((entry, request), rest)) = left.split_first() {
-            let begin = reply.len();
+            let before = Before::of(session, reply);
             let done = by_itself(session, door, *entry, request, reply).await;
             let done = done.and_then(|()| reply.complete());
             if let Err(fail) = &done {
-                reply.truncate(begin);
+                before.back(session, reply);
                 reply.error(fail.bytes());
             }
+            reply.set_resp3(session.resp3);
             count(door, *entry, done.as_ref().err());
             left = rest;
         }
@@ -81,7 +91,29 @@ async fn all(
 }
 
 fn is_staged(entry: &Entry) -> bool {
-    matches!(entry.command.handler, Handler::Keys(_) | Handler::Session(_))
+    match entry.command.handler {
+        Handler::Keys(_) => true,
+        Handler::Session(_) => !entry.command.flags.has(Flags::ONCE),
+        Handler::Alone(_) | Handler::Exec | Handler::Container => false,
+    }
+}
+
+/// How things were before commands ran, to be so again when they are run anew or failed.
+struct Before {
+    len: usize,
+    modes: Modes,
+}
+
+impl Before {
+    fn of(session: &Session, reply: &Reply) -> Self {
+        Self { len: reply.len(), modes: session.modes() }
+    }
+
+    fn back(&self, session: &mut Session, reply: &mut Reply) {
+        session.restore(self.modes);
+        reply.truncate(self.len);
+        reply.set_resp3(self.modes.resp3);
+    }
 }
 
 async fn by_itself(
@@ -91,13 +123,15 @@ async fn by_itself(
     request: &Request,
     reply: &mut Reply,
 ) -> Done {
+    reply.complete().map_err(|_| TOO_LONG_ANSWERS)?;
     match entry.command.handler {
         Handler::Alone(handler) => handler(session, door, request, reply).await,
+        Handler::Session(handler) => handler(session, door, request, reply),
         _ => Err(Fail::text("ERR Command not allowed inside a transaction")),
     }
 }
 
-/// Runs commands on one view and applies them; `None` when a watched key has changed.
+/// Runs commands on one view and applies them; `None` when a watched key has changed. Leaves no trace unless they are applied.
 async fn staged(
     session: &mut Session,
     door: &Door,
@@ -105,23 +139,32 @@ async fn staged(
     watched: &[Watched],
     reply: &mut Reply,
 ) -> Result<Option<Wait>, Fail> {
-    let (begin, db, resp3) = (reply.len(), session.db, session.resp3);
-    let mut view = View::new(door, db);
+    let before = Before::of(session, reply);
+    let result = attempts(session, door, commands, watched, reply, &before).await;
+    if !matches!(result, Ok(Some(_))) {
+        before.back(session, reply);
+    }
+    result
+}
+
+async fn attempts(
+    session: &mut Session,
+    door: &Door,
+    commands: &[(Entry, Request)],
+    watched: &[Watched],
+    reply: &mut Reply,
+    before: &Before,
+) -> Result<Option<Wait>, Fail> {
+    let mut view = View::new(door, before.modes.db);
     for attempt in 0..ATTEMPTS {
         for Watched { place, sight } in watched {
             let now = door.namespace().look(&place.key).await?;
             // After SWAPDB the key is another record.
-            let moved = door.set(place.db) != Some(place.key.set());
-            if moved || !now.is_untouched_since(sight) {
+            if !view.is_there_still(place) || !now.is_untouched_since(sight) {
                 return Ok(None);
             }
             view.saw(place.clone(), now)?;
         }
-        let back = |reply: &mut Reply, session: &mut Session| {
-            reply.truncate(begin);
-            reply.set_resp3(resp3);
-            (session.db, session.resp3) = (db, resp3);
-        };
         let failed = loop {
             let mut wanted = Wanted::new();
             let failed = attempt_all(session, door, commands, &mut view, reply, &mut wanted)?;
@@ -130,14 +173,14 @@ async fn staged(
             }
             view.look_each(wanted.into_iter()).await?;
             view.unstage();
-            back(reply, session);
+            before.back(session, reply);
         };
         let wait = match view.commit().await? {
             Committed::Applied(receipt) => wait_for(receipt),
             Committed::Nothing => seen(door, view),
             Committed::Changed => {
                 view.clear();
-                back(reply, session);
+                before.back(session, reply);
                 if attempt >= EAGER_ATTEMPTS {
                     tokio::task::yield_now().await;
                 }

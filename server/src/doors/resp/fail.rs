@@ -77,6 +77,11 @@ impl Fail {
         &text[..text.len().min(most)]
     }
 
+    /// The failure of a later part, when earlier ones are done.
+    pub fn half_way(&self) -> Self {
+        Self::new([self.bytes(), b"; a part of it is done"].concat())
+    }
+
     /// Too few or too many arguments.
     pub fn arity(command: &str) -> Self {
         Self::new(format!("ERR wrong number of arguments for '{command}' command"))

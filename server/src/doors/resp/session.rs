@@ -49,6 +49,18 @@ pub struct Watched {
     pub sight: Sight,
 }
 
+/// What commands of a transaction may change of the connection, and what is taken back when they are done again or not at all.
+#[derive(Clone, Copy, Debug)]
+pub struct Modes {
+    /// The database.
+    pub db: u8,
+    /// Whether it speaks RESP3.
+    pub resp3: bool,
+    authenticated: bool,
+    closing: bool,
+    answers: Answers,
+}
+
 /// The state of a connection.
 #[derive(Debug)]
 pub struct Session {
@@ -83,6 +95,19 @@ impl Session {
             watched: Vec::new(),
             client,
         }
+    }
+
+    /// How the connection is now.
+    pub fn modes(&self) -> Modes {
+        let &Self { db, resp3, authenticated, closing, answers, .. } = self;
+        Modes { db, resp3, authenticated, closing, answers }
+    }
+
+    /// Makes it what it was.
+    pub fn restore(&mut self, modes: Modes) {
+        let Modes { db, resp3, authenticated, closing, answers } = modes;
+        (self.db, self.resp3, self.authenticated) = (db, resp3, authenticated);
+        (self.closing, self.answers) = (closing, answers);
     }
 
     /// Whether this command may be done.

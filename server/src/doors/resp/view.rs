@@ -20,8 +20,9 @@ use smallvec::SmallVec;
 
 use super::{
     counters,
+    databases::Sets,
     door::Door,
-    fail::{Fail, NO_DATABASE},
+    fail::Fail,
     item::{Content, Item, STRING},
 };
 
@@ -93,6 +94,8 @@ struct Entry {
 pub struct View<'a> {
     door: &'a Door,
     db: u8,
+    /// Which sets the databases are for this transaction, all of one instant.
+    sets: Sets,
     now_ms: u64,
     entries: SmallVec<[Entry; 1]>,
     /// Where each key's entry is, once there are many.
@@ -122,7 +125,8 @@ impl<'a> View<'a> {
     /// An empty view of database `db`.
     pub fn new(door: &'a Door, db: u8) -> Self {
         let (entries, table) = (SmallVec::new(), None);
-        Self { door, db, now_ms: door.now_ms(), entries, table, undo: None, held: 0 }
+        let (sets, now_ms) = (door.sets(), door.now_ms());
+        Self { door, db, sets, now_ms, entries, table, undo: None, held: 0 }
     }
 
     /// The node's side.
@@ -138,6 +142,11 @@ impl<'a> View<'a> {
     /// The database that the following commands mean.
     pub fn select(&mut self, db: u8) {
         self.db = db;
+    }
+
+    /// Whether a place is still what it was when it was named.
+    pub fn is_there_still(&self, place: &Place) -> bool {
+        self.sets.set(place.db).is_ok_and(|set| set == place.key.set())
     }
 
     /// The time it is for this transaction, in milliseconds since 1970.
@@ -265,7 +274,7 @@ impl<'a> View<'a> {
     }
 
     fn place(&self, db: u8, key: &[u8]) -> Result<Place, Fail> {
-        let set = self.door.set(db).ok_or(NO_DATABASE)?;
+        let set = self.sets.set(db)?;
         let user = super::databases::user_key(key);
         let key = Key::in_known_set(set, user).map_err(cairn_engine::Error::from)?;
         Ok(Place { db, key })
@@ -318,6 +327,7 @@ impl<'a> View<'a> {
         self.entries.clear();
         self.table = None;
         self.holds(0);
+        self.sets = self.door.sets();
         self.now_ms = self.door.now_ms();
     }
 

@@ -30,7 +30,7 @@ pub const SUBCOMMANDS: &[Command] = &[
     new("client|setname", 3, FLAGS, set_name).about("2.6.9", "Names the connection"),
     new("client|getname", 2, FLAGS, get_name).about("2.6.9", "Answers the connection's name"),
     new("client|setinfo", 4, FLAGS, set_info).about("7.2.0", "Names the client's library"),
-    new("client|kill", -3, ADMIN, kill).about("2.4.0", "Ends connections"),
+    new("client|kill", -3, ADMIN.and(Flags::ONCE), kill).about("2.4.0", "Ends connections"),
     new("client|no-evict", 3, ADMIN, on_or_off)
         .about("7.0.0", "Nothing: connections are not evicted here"),
     new("client|no-touch", 3, FLAGS, on_or_off)

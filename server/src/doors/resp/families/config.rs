@@ -27,13 +27,17 @@ const TOO_LONG: Fail = Fail::text("ERR patterns take at most 4096 bytes together
 /// The subcommands.
 pub const SUBCOMMANDS: &[Command] = &[
     new("config|get", -3, get).about("2.0.0", "Answers settings by name or pattern"),
-    new("config|set", -4, set).about("2.0.0", "Changes settings until the node stops"),
-    new("config|resetstat", 2, reset_stat).about("2.0.0", "Counts from 0 again"),
+    once("config|set", -4, set).about("2.0.0", "Changes settings until the node stops"),
+    once("config|resetstat", 2, reset_stat).about("2.0.0", "Counts from 0 again"),
     new("config|help", 2, super::commands::help).about("5.0.0", "Tells of these subcommands"),
 ];
 
 const fn new(name: &'static str, arity: isize, handler: OnSession) -> Command {
     Command::new(name, arity, FLAGS, Group::Server, Handler::Session(handler))
+}
+
+const fn once(name: &'static str, arity: isize, handler: OnSession) -> Command {
+    Command { flags: FLAGS.and(Flags::ONCE), ..new(name, arity, handler) }
 }
 
 /// How a setting is changed, and to what it may be.

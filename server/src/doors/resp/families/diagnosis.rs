@@ -20,7 +20,10 @@ const USUAL: usize = 10;
 pub const SLOWLOG: &[Command] = &[
     new("slowlog|get", -2, slow_get).about("2.2.12", "Answers the newest slow commands"),
     new("slowlog|len", 2, slow_len).about("2.2.12", "Answers how many slow commands are kept"),
-    new("slowlog|reset", 2, slow_reset).about("2.2.12", "Forgets the slow commands"),
+    Command {
+        flags: FLAGS.and(Flags::ONCE),
+        ..new("slowlog|reset", 2, slow_reset).about("2.2.12", "Forgets the slow commands")
+    },
     new("slowlog|help", 2, super::commands::help).about("5.0.0", "Tells of these subcommands"),
 ];
 

@@ -286,8 +286,9 @@ fn cluster(out: &mut String, _: &Door) -> std::fmt::Result {
 
 /// How many keys expire is not counted, and told as 0.
 fn keyspace(out: &mut String, door: &Door) -> std::fmt::Result {
+    let sets = door.sets();
     for db in 0..DATABASES as u8 {
-        let keys = door.set(db).map_or(0, |set| door.namespace().set_len(set));
+        let keys = sets.set(db).map_or(0, |set| door.namespace().set_len(set));
         if keys > 0 {
             write!(out, "db{db}:keys={keys},expires=0,avg_ttl=0\r\n")?;
         }

@@ -1,6 +1,9 @@
 //! Of the node as a whole: `TIME`, `SWAPDB`, `WAIT`, `WAITAOF`, `LOLWUT`.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use futures::future::BoxFuture;
 
@@ -14,6 +17,8 @@ use super::super::{
     request::Request,
     session::Session,
 };
+
+const STOPPED: Fail = Fail::text("INDOUBT the node stops");
 
 const FLAGS: Flags = Flags::LOADING.and(Flags::STALE);
 
@@ -57,7 +62,10 @@ fn swap<'a>(
         let first = index(1, "ERR invalid first DB index")?;
         let second = index(2, "ERR invalid second DB index")?;
         let (Some(first), Some(second)) = (first, second) else { return Err(NO_DATABASE) };
-        door.shared.databases.swap(door.namespace(), first, second).await?;
+        // A task of its own: it comes to its end also when the client does not wait for it.
+        let (shared, namespace) = (Arc::clone(&door.shared), Arc::clone(door.namespace()));
+        let swap = async move { shared.databases.swap(&namespace, first, second).await };
+        tokio::spawn(swap).await.map_err(|_| STOPPED)??;
         reply.ok();
         Ok(())
     })

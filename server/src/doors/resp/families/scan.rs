@@ -10,7 +10,7 @@ use super::super::{
     command::{Command, Flags, Group, Handler},
     databases::{redis_key, user_key},
     door::Door,
-    fail::{Done, Fail, NO_DATABASE, NOT_AN_INTEGER, SYNTAX},
+    fail::{Done, Fail, NOT_AN_INTEGER, SYNTAX},
     glob,
     item::Item,
     number::integer,
@@ -130,7 +130,7 @@ fn scan<'a>(
     Box::pin(async move {
         let mut cursor = cursor(request.arg(1)).ok_or(CURSOR)?;
         let options = Options::read(request)?;
-        let set = door.set(session.db).ok_or(NO_DATABASE)?;
+        let set = door.set(session.db)?;
         let mut found = Vec::new();
         let (mut met, mut bytes) = (0, 0);
         let (mut looked, mut compared) = (0, 0);
@@ -156,6 +156,7 @@ fn scan<'a>(
             }
             tokio::task::yield_now().await;
         }
+        door.settled().await?;
         reply.array(2);
         reply.bulk(if ended { "0".into() } else { cursor.to_string() });
         reply.array(found.len());
@@ -171,7 +172,7 @@ fn keys<'a>(
     reply: &'a mut Reply,
 ) -> BoxFuture<'a, Done> {
     Box::pin(async move {
-        let set = door.set(session.db).ok_or(NO_DATABASE)?;
+        let set = door.set(session.db)?;
         let pattern = glob::pattern(request.arg(1))?;
         let mut found = Vec::new();
         if !pattern.iter().any(|byte| b"*?[\\".contains(byte)) {
@@ -181,6 +182,7 @@ fn keys<'a>(
         } else if door.namespace().set_len(set) > 0 {
             found = all_that_fit(door.namespace(), set, pattern).await?;
         }
+        door.settled().await?;
         reply.array(found.len());
         found.iter().for_each(|key| reply.bulk(key));
         Ok(())
@@ -224,9 +226,10 @@ fn random_key<'a>(
     reply: &'a mut Reply,
 ) -> BoxFuture<'a, Done> {
     Box::pin(async move {
-        let set = door.set(session.db).ok_or(NO_DATABASE)?;
+        let set = door.set(session.db)?;
         let namespace = door.namespace();
         if namespace.set_len(set) == 0 {
+            door.settled().await?;
             reply.null();
             return Ok(());
         }
@@ -236,6 +239,7 @@ fn random_key<'a>(
                 Some((key, _)) => Some(key),
                 None => searched(namespace, set).await?,
             };
+        door.settled().await?;
         reply.bulk_or_null(key.as_deref());
         Ok(())
     })

@@ -5,9 +5,9 @@ use futures::future::BoxFuture;
 use super::{
     super::{
         command::{Command, Flags, Group, Handler},
-        databases::DATABASES,
+        databases::SETS,
         door::Door,
-        fail::{Done, NO_DATABASE, SYNTAX},
+        fail::{Done, Fail, SYNTAX},
         reply::Reply,
         request::Request,
         session::Session,
@@ -52,8 +52,10 @@ fn db_size<'a>(
     reply: &'a mut Reply,
 ) -> BoxFuture<'a, Done> {
     Box::pin(async move {
-        let set = door.set(session.db).ok_or(NO_DATABASE)?;
-        reply.int(door.namespace().set_len(set) as i64);
+        let set = door.set(session.db)?;
+        let keys = door.namespace().set_len(set);
+        door.settled().await?;
+        reply.int(keys as i64);
         Ok(())
     })
 }
@@ -67,10 +69,22 @@ fn check_mode(request: &Request) -> Done {
     }
 }
 
-async fn flush(door: &Door, db: u8) -> Done {
-    let set = door.set(db).ok_or(NO_DATABASE)?;
-    if door.namespace().set_len(set) > 0 {
-        door.namespace().truncate(Some(set)).await?;
+/// Deletes all keys of these sets, one after the other, durably.
+async fn flush(door: &Door, sets: &[&str]) -> Done {
+    let namespace = door.namespace();
+    let mut flushed = 0;
+    for set in sets {
+        if namespace.set_len(set) > 0 {
+            if let Err(error) = namespace.truncate(Some(set)).await {
+                let fail = Fail::from(error);
+                return Err(if flushed > 0 { fail.half_way() } else { fail });
+            }
+            flushed += 1;
+        }
+    }
+    // What others have deleted already may not be durable yet.
+    if flushed < sets.len() {
+        namespace.settle_all().await?;
     }
     Ok(())
 }
@@ -83,13 +97,13 @@ fn flush_db<'a>(
 ) -> BoxFuture<'a, Done> {
     Box::pin(async move {
         check_mode(request)?;
-        flush(door, session.db).await?;
+        flush(door, &[door.set(session.db)?]).await?;
         reply.ok();
         Ok(())
     })
 }
 
-/// One database after the other: not one instant.
+/// One set after the other: not one instant. Sets, not databases, so that none is left out that others swap meanwhile.
 fn flush_all<'a>(
     _: &'a mut Session,
     door: &'a Door,
@@ -98,9 +112,7 @@ fn flush_all<'a>(
 ) -> BoxFuture<'a, Done> {
     Box::pin(async move {
         check_mode(request)?;
-        for db in 0..DATABASES as u8 {
-            flush(door, db).await?;
-        }
+        flush(door, &SETS).await?;
         reply.ok();
         Ok(())
     })

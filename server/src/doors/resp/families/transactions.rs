@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use super::super::{
     command::{Command, Flags, Group, Handler, Keys},
     door::Door,
-    fail::{Done, Fail, NO_DATABASE},
+    fail::{Done, Fail},
     reply::Reply,
     request::Request,
     session::{Session, Watched},
@@ -76,7 +76,7 @@ fn watch<'a>(
         if session.watched.len() + request.len() - 1 > WATCHED_MAX {
             return Err(Fail::new(format!("ERR a connection watches at most {WATCHED_MAX} keys")));
         }
-        door.set(session.db).ok_or(NO_DATABASE)?;
+        door.set(session.db)?;
         let mut view = View::new(door, session.db);
         view.look_all(request.args(1), false).await?;
         for (place, sight) in view.into_seen() {

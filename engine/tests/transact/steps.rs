@@ -96,7 +96,7 @@ fn an_expired_record_is_not_what_was_seen() {
 fn what_makes_no_sense_is_refused() {
     let db = fresh();
     let ns = &db.namespace;
-    let keys: Vec<Key> = (0..5000).map(|n| key("s", n)).collect();
+    let keys: Vec<Key> = (0..65_537).map(|n| key("s", n)).collect();
     let bytes = vec![7; 5000];
     let big = [("b", ValueRef::Bytes(&bytes))];
     let large: Vec<_> = keys[..4].iter().map(|k| put(k, None, &big)).collect();

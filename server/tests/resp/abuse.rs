@@ -164,8 +164,11 @@ fn idle_connections_are_closed() {
 #[test]
 fn browsers_are_hung_up_on() {
     let node = TestNode::start();
-    let mut browser = node.client();
-    browser.send(b"POST / HTTP/1.1\r\nHost: localhost:6379\r\n\r\nSET a 1\r\n");
-    assert_eq!(browser.until_closed(), "");
+    for method in ["POST", "GET"] {
+        let mut browser = node.client();
+        let request = format!("{method} / HTTP/1.1\r\nHost: localhost:6379\r\n\r\nSET a 1\r\n");
+        browser.send(request.as_bytes());
+        assert_eq!(browser.until_closed(), "");
+    }
     assert_eq!(node.client().ask(&["EXISTS", "a"]), ":0\r\n");
 }

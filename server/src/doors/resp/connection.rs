@@ -248,6 +248,7 @@ where
                 // A web page that has a browser talk to us: it learns nothing, and what follows is not looked at.
                 session.closing = true;
                 self.hang_up();
+                (self.output, self.sent) = (Vec::new(), 0);
                 return Ok(None);
             }
             return Err((named, fail));

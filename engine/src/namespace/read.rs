@@ -21,7 +21,7 @@ pub(super) enum Presence {
 
 /// A key that is about to be asked for: see [`Namespace::expect`].
 #[derive(Clone, Copy, Debug)]
-pub struct Expected(Digest);
+pub struct Expected(pub(super) Digest);
 
 /// What lies where an index entry points.
 pub(super) enum Fetched {
@@ -114,8 +114,8 @@ impl Namespace {
             let expected = &mut expected[..keys.len()];
             for (expected, key) in expected.iter_mut().zip(keys) {
                 *expected = self.expect(key);
-                self.fetch_entry(*expected);
             }
+            expected.iter().for_each(|expected| self.fetch_entry(*expected));
             expected.iter().for_each(|expected| self.fetch_record(*expected));
         }
     }
@@ -171,6 +171,16 @@ impl Namespace {
                 return self.unreadable(digest, entry, None, "it lies beyond the device");
             }
         };
+        self.judge(digest, entry, found)
+    }
+
+    /// What the bytes are that lie where `entry`, the index entry of `digest`, points.
+    pub(super) fn judge(
+        &self,
+        digest: Digest,
+        entry: &Entry,
+        found: RecordBytes,
+    ) -> Result<Fetched, Error> {
         match found.record() {
             // The entry was of a record: a tombstone in its place is a later life of the block.
             Ok(record) if same_entry(record.digest(), digest) && !record.tombstone() => {

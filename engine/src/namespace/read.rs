@@ -105,21 +105,6 @@ impl Namespace {
         Ok(self.get(key, policy).await?.map(|record| record.metadata()))
     }
 
-    /// Hints to the CPU that these keys will be read or written soon: their places in the index, and their records if RAM has them, are on
-    /// their way while the caller goes on. Worth it for several keys at once.
-    pub fn prefetch(&self, keys: &[Key]) {
-        const AT_ONCE: usize = 16;
-        for keys in keys.chunks(AT_ONCE) {
-            let mut expected = [Expected(Digest(0)); AT_ONCE];
-            let expected = &mut expected[..keys.len()];
-            for (expected, key) in expected.iter_mut().zip(keys) {
-                *expected = self.expect(key);
-            }
-            expected.iter().for_each(|expected| self.fetch_entry(*expected));
-            expected.iter().for_each(|expected| self.fetch_record(*expected));
-        }
-    }
-
     pub(super) fn set_hash(&self, key: &Key) -> u64 {
         self.secret.set_hash(key.set())
     }

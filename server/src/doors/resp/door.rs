@@ -8,15 +8,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use cairn_engine::{Namespace, model::Key};
-use smallvec::SmallVec;
+use cairn_engine::Namespace;
 
 use super::{
     clients::Clients,
-    command::Keys,
     counters::{Counted, Counters},
-    databases::{Databases, user_key},
-    request::Request,
+    databases::Databases,
     slowlog::SlowLog,
     table,
 };
@@ -161,19 +158,6 @@ impl Door {
     /// The engine's side of it.
     pub fn namespace(&self) -> &Arc<Namespace> {
         &self.served().engine
-    }
-
-    /// Has what these requests will read on its way to the CPU, as far as it is plain: the first key of each.
-    pub fn prefetch(&self, db: u8, requests: &[Request]) {
-        let Some(set) = self.set(db) else { return };
-        let key = |request: &Request| match table::named(request.arg(0))?.command.keys {
-            Keys::Range { first, .. } if request.len() > first => {
-                Key::in_known_set(set, user_key(request.arg(first))).ok()
-            }
-            _ => None,
-        };
-        let keys: SmallVec<[Key; 16]> = requests.iter().filter_map(key).collect();
-        self.namespace().prefetch(&keys);
     }
 
     /// The set of a database; `None` when there is no such database.

@@ -4,7 +4,7 @@
 //! was seen. Later reads see what is staged. A key that was not looked at yet halts the command: the runner looks, and runs it again
 //! from its start. A key that is written without being read is written blindly, whatever is there.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::OnceLock};
 
 use bytes::Bytes;
 use cairn_engine::{
@@ -16,6 +16,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use smallvec::SmallVec;
 
 use super::{
+    ahead::Known,
     counters,
     door::Door,
     fail::{Fail, NO_DATABASE},
@@ -56,6 +57,14 @@ pub struct Place {
     pub key: Key,
 }
 
+impl Place {
+    /// The place of a client's key; `None` when there is no such database, or the key is too long.
+    pub fn of(door: &Door, db: u8, key: &[u8]) -> Option<Self> {
+        let key = Key::in_known_set(door.set(db)?, super::databases::user_key(key)).ok()?;
+        Some(Self { db, key })
+    }
+}
+
 /// What came of a commit.
 #[derive(Debug)]
 pub enum Committed {
@@ -85,7 +94,8 @@ struct Entry {
 pub struct View<'a> {
     door: &'a Door,
     db: u8,
-    now_ms: u64,
+    /// The time it is, once somebody has asked.
+    now_ms: OnceLock<u64>,
     entries: SmallVec<[Entry; 1]>,
     /// Where each key's entry is, once there are many.
     table: Option<HashMap<Place, u32>>,
@@ -114,7 +124,7 @@ impl<'a> View<'a> {
     /// An empty view of database `db`.
     pub fn new(door: &'a Door, db: u8) -> Self {
         let (entries, table) = (SmallVec::new(), None);
-        Self { door, db, now_ms: door.now_ms(), entries, table, undo: None, held: 0 }
+        Self { door, db, now_ms: OnceLock::new(), entries, table, undo: None, held: 0 }
     }
 
     /// The node's side.
@@ -134,7 +144,7 @@ impl<'a> View<'a> {
 
     /// The time it is for this transaction, in milliseconds since 1970.
     pub fn now_ms(&self) -> u64 {
-        self.now_ms
+        *self.now_ms.get_or_init(|| self.door.now_ms())
     }
 
     /// What a key holds; `None` when there is nothing.
@@ -191,7 +201,7 @@ impl<'a> View<'a> {
         content: Content,
         void_time: VoidTime,
     ) -> Result<(), Halt> {
-        let gone = void_time != NEVER && void_time.expired(self.now_ms);
+        let gone = void_time != NEVER && void_time.expired(self.now_ms());
         let staged = if gone { Staged::Delete } else { Staged::Put(content, void_time) };
         self.stage(db, key, staged)
     }
@@ -310,13 +320,41 @@ impl<'a> View<'a> {
         self.entries.clear();
         self.table = None;
         self.held = 0;
-        self.now_ms = self.door.now_ms();
+        self.now_ms = OnceLock::new();
     }
 
     /// Looks at a key.
     pub async fn look(&mut self, place: Place) -> Result<(), Fail> {
         let sight = self.door.namespace().look(&place.key).await?;
         self.saw(place, sight)
+    }
+
+    /// Whether this place was made of a key of the view's database, and still is that key's.
+    pub fn is_place(&self, place: &Place) -> bool {
+        place.db == self.db && self.door.set(place.db) == Some(place.key.set())
+    }
+
+    /// Takes the place of a key that will be asked for, and with `looks` looks at it at once; `None` if that must wait.
+    pub fn expect(&mut self, known: Known, looks: bool) -> Option<Result<(), Fail>> {
+        let Known { place, expected } = known;
+        let sight = match looks {
+            false => None,
+            true => match self.door.namespace().look_now(&place.key, Some(expected)) {
+                Ok(sight) => Some(sight?),
+                Err(error) => return Some(Err(error.into())),
+            },
+        };
+        self.held += sight.as_ref().map_or(0, held);
+        self.add(Entry { place, sight, staged: None });
+        Some(if self.held > HELD_MAX { Err(TOO_MUCH) } else { Ok(()) })
+    }
+
+    /// The same at once; `None` if it must wait.
+    pub fn look_now(&mut self, place: Place) -> Option<Result<(), Fail>> {
+        match self.door.namespace().look_now(&place.key, None) {
+            Ok(sight) => Some(self.saw(place, sight?)),
+            Err(error) => Some(Err(error.into())),
+        }
     }
 
     /// Looks at several keys at once, with their values or only whether they are there.
@@ -346,7 +384,7 @@ impl<'a> View<'a> {
 
     /// Takes a look that was made elsewhere. Refused when what was seen is more than a command may hold.
     pub fn saw(&mut self, place: Place, sight: Sight) -> Result<(), Fail> {
-        self.held += sight.record().map_or(0, |record| Item::of(record).size());
+        self.held += held(&sight);
         if self.held > HELD_MAX {
             return Err(TOO_MUCH);
         }
@@ -418,6 +456,26 @@ impl<'a> View<'a> {
         })
     }
 
+    /// The same at once for at most one key; `None` if it must wait, or there are more: nothing was written then.
+    pub fn commit_now(&self) -> Option<Result<Committed, Fail>> {
+        let [entry] = &self.entries[..] else {
+            return self.entries.is_empty().then_some(Ok(Committed::Nothing));
+        };
+        if entry.staged.is_none() {
+            return Some(Ok(Committed::Nothing));
+        }
+        let transacted = match bins(entry) {
+            Ok(bins) => self.door.namespace().transact_now(&step(entry, &bins)),
+            Err(fail) => return Some(Err(fail)),
+        };
+        match transacted {
+            Ok(Some(Transacted::Applied(receipt))) => Some(Ok(Committed::Applied(receipt))),
+            Ok(Some(Transacted::Changed)) => Some(Ok(Committed::Changed)),
+            Ok(None) => None,
+            Err(error) => Some(Err(error.into())),
+        }
+    }
+
     async fn commit_all(&self, entries: &[Entry]) -> Result<Transacted, Fail> {
         // What a failed command wanted to write blindly was neither seen nor staged.
         let counts = |entry: &&Entry| entry.sight.is_some() || entry.staged.is_some();
@@ -428,6 +486,11 @@ impl<'a> View<'a> {
             entries.iter().zip(&bins).map(|(entry, bins)| step(entry, bins)).collect();
         Ok(self.door.namespace().transact(&steps).await?)
     }
+}
+
+/// Bytes of the value seen.
+fn held(sight: &Sight) -> usize {
+    sight.record().map_or(0, |record| Item::of(record).size())
 }
 
 type Bins<'a> = SmallVec<[(&'a str, ValueRef<'a>); 1]>;

@@ -21,7 +21,7 @@ pub(super) enum Presence {
 
 /// A key that is about to be asked for: see [`Namespace::expect`].
 #[derive(Clone, Copy, Debug)]
-pub struct Expected(Digest);
+pub struct Expected(pub(super) Digest);
 
 /// What lies where an index entry points.
 pub(super) enum Fetched {
@@ -105,21 +105,6 @@ impl Namespace {
         Ok(self.get(key, policy).await?.map(|record| record.metadata()))
     }
 
-    /// Hints to the CPU that these keys will be read or written soon: their places in the index, and their records if RAM has them, are on
-    /// their way while the caller goes on. Worth it for several keys at once.
-    pub fn prefetch(&self, keys: &[Key]) {
-        const AT_ONCE: usize = 16;
-        for keys in keys.chunks(AT_ONCE) {
-            let mut expected = [Expected(Digest(0)); AT_ONCE];
-            let expected = &mut expected[..keys.len()];
-            for (expected, key) in expected.iter_mut().zip(keys) {
-                *expected = self.expect(key);
-                self.fetch_entry(*expected);
-            }
-            expected.iter().for_each(|expected| self.fetch_record(*expected));
-        }
-    }
-
     pub(super) fn set_hash(&self, key: &Key) -> u64 {
         self.secret.set_hash(key.set())
     }
@@ -171,6 +156,16 @@ impl Namespace {
                 return self.unreadable(digest, entry, None, "it lies beyond the device");
             }
         };
+        self.judge(digest, entry, found)
+    }
+
+    /// What the bytes are that lie where `entry`, the index entry of `digest`, points.
+    pub(super) fn judge(
+        &self,
+        digest: Digest,
+        entry: &Entry,
+        found: RecordBytes,
+    ) -> Result<Fetched, Error> {
         match found.record() {
             // The entry was of a record: a tombstone in its place is a later life of the block.
             Ok(record) if same_entry(record.digest(), digest) && !record.tombstone() => {

@@ -62,6 +62,15 @@ pub enum Transacted {
     Changed,
 }
 
+/// What came of one attempt at a step.
+enum Tried {
+    Done(Transacted),
+    /// Somebody else changed the key, which the caller has not looked at.
+    Again,
+    /// No room just now: wait until something changed on the device whose blocks begin with this one.
+    Wait(u32, u64),
+}
+
 /// A transaction takes the namespace's own durability.
 static POLICY: WritePolicy = WritePolicy {
     exists: crate::model::ExistsPolicy::Replace,
@@ -108,39 +117,75 @@ impl Namespace {
         Ok(())
     }
 
+    /// The same for one step, if nothing must be waited for; `None` if something must: nothing was written then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::transact`].
+    pub fn transact_now(&self, step: &Step<'_>) -> Result<Option<Transacted>, Error> {
+        self.check_open()?;
+        let write = self.write_of(step);
+        loop {
+            let own;
+            let seen = match step.seen {
+                Some(sight) => &sight.seen,
+                None => match self.see_now(&write) {
+                    Some(seen) => {
+                        own = seen;
+                        &own
+                    }
+                    None => return Ok(None),
+                },
+            };
+            match self.try_one(step, &write, seen)? {
+                Tried::Done(transacted) => return Ok(Some(transacted)),
+                Tried::Again => {}
+                Tried::Wait(..) => return Ok(None),
+            }
+        }
+    }
+
     async fn transact_one(&self, step: &Step<'_>) -> Result<Transacted, Error> {
         let write = self.write_of(step);
         loop {
             let own;
             let seen = match step.seen {
-                Some(sight) if sight.has_expired(self) => return Ok(Transacted::Changed),
                 Some(sight) => &sight.seen,
                 None => {
                     own = self.see(&write).await?;
                     &own
                 }
             };
-            let Some(new) = new_record(step, seen)? else {
-                let same =
-                    self.index.with_slot(write.digest, |slot| self.is_as_seen(slot.get(), seen))
-                        && seen.cuts == self.shared.cuts();
-                match (same, step.seen) {
-                    (true, _) => return Ok(Transacted::Applied(self.receipt().and_seen(seen))),
-                    (false, Some(_)) => return Ok(Transacted::Changed),
-                    (false, None) => continue,
-                }
-            };
-            match self.attempt(&write, seen, new, |body| fill(step, body))? {
-                Attempt::Applied(appended, _) => {
-                    return Ok(Transacted::Applied(self.receipt().and(appended)));
-                }
-                Attempt::Changed if step.seen.is_some() => return Ok(Transacted::Changed),
-                Attempt::Changed => {}
-                Attempt::Wait(block, turn) => {
+            match self.try_one(step, &write, seen)? {
+                Tried::Done(transacted) => return Ok(transacted),
+                Tried::Again => {}
+                Tried::Wait(block, turn) => {
                     self.shared.store_of(block).room.changed_since(turn).await;
                 }
             }
         }
+    }
+
+    /// Applies a step once, if its key is still as it was seen.
+    fn try_one(&self, step: &Step<'_>, write: &Write<'_>, seen: &Seen) -> Result<Tried, Error> {
+        if step.seen.is_some_and(|sight| sight.has_expired(self)) {
+            return Ok(Tried::Done(Transacted::Changed));
+        }
+        let changed = || match step.seen {
+            Some(_) => Tried::Done(Transacted::Changed),
+            None => Tried::Again,
+        };
+        let applied = |receipt| Tried::Done(Transacted::Applied(receipt));
+        let Some(new) = new_record(step, seen)? else {
+            let same = self.index.with_slot(write.digest, |slot| self.is_as_seen(slot.get(), seen))
+                && seen.cuts == self.shared.cuts();
+            return Ok(if same { applied(self.receipt().and_seen(seen)) } else { changed() });
+        };
+        Ok(match self.attempt(write, seen, new, |body| fill(step, body))? {
+            Attempt::Applied(appended, _) => applied(self.receipt().and(appended)),
+            Attempt::Changed => changed(),
+            Attempt::Wait(block, turn) => Tried::Wait(block, turn),
+        })
     }
 
     fn write_of<'a>(&self, step: &Step<'a>) -> Write<'a> {
@@ -183,6 +228,9 @@ fn check_bins(bins: &[(&str, ValueRef<'_>)]) -> Result<(), Error> {
     }
     if bins.iter().any(|(_, value)| *value == ValueRef::Nil) {
         return Err(Error::InvalidRequest("a record that is put as a whole has no nil bins"));
+    }
+    if bins.len() == 1 {
+        return Ok(());
     }
     let mut names: Vec<&str> = bins.iter().map(|(name, _)| *name).collect();
     names.sort_unstable();

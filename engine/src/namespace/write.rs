@@ -172,30 +172,37 @@ impl Namespace {
     /// Looks at what is there. Reads the record only if it is about to expire.
     pub(super) async fn see(&self, write: &Write<'_>) -> Result<Seen, Error> {
         loop {
-            let cuts = self.shared.cuts();
-            let raw = self.index.get(write.digest);
-            let Some(entry) = raw else {
-                return Ok(Seen { cuts, raw, live: None, record: None, life: None });
+            let (seen, presence) = self.see_entry(write);
+            let Some(entry) = seen.raw.filter(|_| presence == Presence::AskRecord) else {
+                return Ok(seen);
             };
-            match self.presence(&entry, || write.set_hash) {
-                Presence::Gone => {
-                    return Ok(Seen { cuts, raw, live: None, record: None, life: None });
+            match self.fetch(write.digest, &entry, false).await? {
+                Fetched::Record(record) => {
+                    return Ok(Seen { live: seen.raw, record: Some(record), ..seen });
                 }
-                Presence::Live => {
-                    return Ok(Seen { cuts, raw, live: raw, record: None, life: None });
-                }
-                Presence::AskRecord => match self.fetch(write.digest, &entry, false).await? {
-                    Fetched::Record(record) => {
-                        return Ok(Seen { cuts, raw, live: raw, record: Some(record), life: None });
-                    }
-                    Fetched::Expired => {
-                        return Ok(Seen { cuts, raw, live: None, record: None, life: None });
-                    }
-                    Fetched::Changed => {}
-                    Fetched::Other => return Err(self.collision()),
-                },
+                Fetched::Expired => return Ok(seen),
+                Fetched::Changed => {}
+                Fetched::Other => return Err(self.collision()),
             }
         }
+    }
+
+    /// The same without a wait; `None` if the record must be read.
+    pub(super) fn see_now(&self, write: &Write<'_>) -> Option<Seen> {
+        let (seen, presence) = self.see_entry(write);
+        (presence != Presence::AskRecord).then_some(seen)
+    }
+
+    /// What the index says.
+    fn see_entry(&self, write: &Write<'_>) -> (Seen, Presence) {
+        let cuts = self.shared.cuts();
+        let raw = self.index.get(write.digest);
+        let presence = match &raw {
+            Some(entry) => self.presence(entry, || write.set_hash),
+            None => Presence::Gone,
+        };
+        let live = raw.filter(|_| presence == Presence::Live);
+        (Seen { cuts, raw, live, record: None, life: None }, presence)
     }
 
     pub(super) fn collision(&self) -> Error {

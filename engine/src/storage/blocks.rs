@@ -251,6 +251,11 @@ impl Block {
         if self.imaged.load(SeqCst) { self.image.read().clone() } else { None }
     }
 
+    /// The same, to be asked something only: nobody holds it longer than that.
+    pub(crate) fn with_image<R>(&self, ask: impl FnOnce(&Image) -> R) -> Option<R> {
+        if self.imaged.load(SeqCst) { self.image.read().as_deref().map(ask) } else { None }
+    }
+
     pub(crate) fn crossed(&self) {
         self.crossed.store(true, SeqCst);
     }

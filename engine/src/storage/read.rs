@@ -242,16 +242,35 @@ impl Shared {
         Ok(RecordBytes { source, start: offset - first, len, seed, offset })
     }
 
+    /// The bytes at `location` as they are, if RAM has them.
+    pub(crate) fn read_now(&self, location: Location, size: SizeClass) -> Option<RecordBytes> {
+        let (block, offset) = self.blocks.locate(location)?;
+        let image = self.blocks.get(block).image()?;
+        // As in `read`: the sequence after the image.
+        let seed = PlaceSeed::new(self.store_of(block).seed, self.blocks.get(block).sequence());
+        self.counters.buffer_hits.add(1);
+        let source = Source::Image(image);
+        Some(RecordBytes { source, start: offset, len: size.bytes() as u32, seed, offset })
+    }
+
     /// Hints to the CPU that the bytes at `location` will be read soon, if RAM has them.
     pub(crate) fn prefetch(&self, location: Location, size: SizeClass) {
         let Some((block, offset)) = self.blocks.locate(location) else { return };
-        if let Some(image) = self.blocks.get(block).image() {
-            image.prefetch(offset, size.bytes() as u32);
-        }
+        self.blocks.get(block).with_image(|image| image.prefetch(offset, size.bytes() as u32));
+    }
+
+    /// Whether nobody was promised that the bytes at `location` are durable, or they are.
+    pub(crate) fn is_settled(&self, location: Location, size: SizeClass) -> bool {
+        let Some((block, offset)) = self.blocks.locate(location) else { return true };
+        let end = offset + size.bytes() as u32;
+        self.blocks.get(block).with_image(|image| image.promised(end)) != Some(true)
     }
 
     /// Waits until the bytes at `location` are durable, if somebody was promised so: what the index says of them may be told then.
     pub(crate) async fn settled(&self, location: Location, size: SizeClass) -> Result<(), Error> {
+        if self.is_settled(location, size) {
+            return Ok(());
+        }
         let Some((block, offset)) = self.blocks.locate(location) else { return Ok(()) };
         let image = self.blocks.get(block).image();
         let end = offset + size.bytes() as u32;

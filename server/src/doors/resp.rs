@@ -15,6 +15,7 @@
 //! * `session`: a connection's state. `clients`: all connections. `counters`, `slowlog`: what was done. `fail`: errors.
 //! * `door`: what ties it to the node. `serve`: from an accepted socket to a connection.
 
+mod ahead;
 mod bitwise;
 mod buffers;
 mod clients;

@@ -2,10 +2,11 @@
 
 use crate::{
     error::Error,
+    index::Entry,
     model::{Key, NEVER, Version, VoidTime},
     namespace::{
         Namespace, Record,
-        read::{Fetched, Presence},
+        read::{Expected, Fetched, Presence},
         write::{Seen, Write},
     },
     storage::read::How,
@@ -37,39 +38,87 @@ impl Namespace {
         self.check_open()?;
         self.counters.reads.add(1);
         let (digest, set_hash) = (self.digest(key), self.set_hash(key));
-        let write = Write { key, digest, set_hash, policy: &POLICY };
+        let asked = Write { key, digest, set_hash, policy: &POLICY };
         loop {
-            let cuts = self.shared.cuts();
-            let raw = self.index.get(digest);
-            let gone = Seen { cuts, raw, live: None, record: None, life: None };
-            let Some(entry) = raw else {
-                return Ok(Sight { digest, set_hash, seen: gone, found: None });
+            let (cuts, raw, live) = self.entry_of(&asked);
+            let Some(entry) = live else { return Ok(Sight::of_nothing(&asked, cuts, raw)) };
+            let fetched = self.fetch_how(asked.digest, &entry, How::AsItIs).await?;
+            if let Some(sight) = self.sight(&asked, cuts, entry, fetched)? {
+                return Ok(sight);
+            }
+        }
+    }
+
+    /// The same, if RAM has the record; `None` if a device must be read. `expected` is what [`Namespace::expect`] answered for this very key,
+    /// if it was asked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::look`].
+    pub fn look_now(&self, key: &Key, expected: Option<Expected>) -> Result<Option<Sight>, Error> {
+        self.check_open()?;
+        let digest = expected.map_or_else(|| self.digest(key), |expected| expected.0);
+        debug_assert_eq!(digest, self.digest(key), "another key was expected");
+        let asked = Write { key, digest, set_hash: self.set_hash(key), policy: &POLICY };
+        loop {
+            let (cuts, raw, live) = self.entry_of(&asked);
+            let Some(entry) = live else {
+                self.counters.reads.add(1);
+                return Ok(Some(Sight::of_nothing(&asked, cuts, raw)));
             };
-            if self.presence(&entry, || set_hash) == Presence::Gone {
-                return Ok(Sight { digest, set_hash, seen: gone, found: None });
+            let Some(found) = self.shared.read_now(entry.location, entry.size) else {
+                return Ok(None);
+            };
+            let fetched = self.judge(asked.digest, &entry, found)?;
+            if let Some(sight) = self.sight(&asked, cuts, entry, fetched)? {
+                self.counters.reads.add(1);
+                return Ok(Some(sight));
             }
-            match self.fetch_how(digest, &entry, How::AsItIs).await? {
-                Fetched::Record(record) if record.bytes.verified().is_key(write.key) => {
-                    // The life that the record was read from: the sight may be kept until its place holds another one.
-                    let Some(life) = record.bytes.life(&self.shared, entry.location) else {
-                        continue;
-                    };
-                    let found = Some((record.version(), record.metadata().void_time));
-                    let (record, life) = (Some(record), Some(life));
-                    let seen = Seen { cuts, raw, live: raw, record, life };
-                    return Ok(Sight { digest, set_hash, seen, found });
-                }
-                Fetched::Record(_) | Fetched::Other => return Err(self.collision()),
-                Fetched::Expired => {
-                    return Ok(Sight { digest, set_hash, seen: gone, found: None });
-                }
-                Fetched::Changed => {}
+        }
+    }
+
+    /// How many truncations had begun before the entry was looked up, the entry, and the same if its record is to be read.
+    fn entry_of(&self, asked: &Write<'_>) -> (u64, Option<Entry>, Option<Entry>) {
+        let cuts = self.shared.cuts();
+        let raw = self.index.get(asked.digest);
+        let lives = |entry: &Entry| self.presence(entry, || asked.set_hash) != Presence::Gone;
+        (cuts, raw, raw.filter(lives))
+    }
+
+    /// What is seen where `entry` points; `None` when it must be looked at again.
+    fn sight(
+        &self,
+        asked: &Write<'_>,
+        cuts: u64,
+        entry: Entry,
+        fetched: Fetched,
+    ) -> Result<Option<Sight>, Error> {
+        let raw = Some(entry);
+        match fetched {
+            Fetched::Record(record) if record.bytes.verified().is_key(asked.key) => {
+                // The life that the record was read from: the sight may be kept until its place holds another one.
+                let Some(life) = record.bytes.life(&self.shared, entry.location) else {
+                    return Ok(None);
+                };
+                let found = Some((record.version(), record.metadata().void_time));
+                let (record, life) = (Some(record), Some(life));
+                let seen = Seen { cuts, raw, live: raw, record, life };
+                let (digest, set_hash) = (asked.digest, asked.set_hash);
+                Ok(Some(Sight { digest, set_hash, seen, found }))
             }
+            Fetched::Record(_) | Fetched::Other => Err(self.collision()),
+            Fetched::Expired => Ok(Some(Sight::of_nothing(asked, cuts, raw))),
+            Fetched::Changed => Ok(None),
         }
     }
 }
 
 impl Sight {
+    fn of_nothing(asked: &Write<'_>, cuts: u64, raw: Option<Entry>) -> Self {
+        let seen = Seen { cuts, raw, live: None, record: None, life: None };
+        Self { digest: asked.digest, set_hash: asked.set_hash, seen, found: None }
+    }
+
     /// The live record, its bytes verified; `None` when there was none, and behind [`Self::without_record`].
     pub fn record(&self) -> Option<&Record> {
         self.seen.record.as_ref()
@@ -105,6 +154,12 @@ impl Sight {
     pub fn without_record(mut self) -> Self {
         self.seen.record = None;
         self
+    }
+
+    /// Whether [`Self::settled`] would not wait.
+    pub fn is_settled(&self, namespace: &Namespace) -> bool {
+        let settled = |entry: &Entry| namespace.shared.is_settled(entry.location, entry.size);
+        self.seen.raw.as_ref().is_none_or(settled)
     }
 
     /// Waits until what it saw survives power loss, if its writer asked for that.

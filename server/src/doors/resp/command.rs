@@ -61,6 +61,11 @@ impl Keys {
     /// Every argument.
     pub const ALL: Self = Self::Range { first: 1, last: -1, step: 1 };
 
+    /// Whether it is one key whatever the arguments.
+    pub fn is_one(&self) -> bool {
+        matches!(self, Self::Range { first, last, .. } if *last == *first as isize)
+    }
+
     /// The arguments of `request` that are keys.
     pub fn of(&self, request: &Request) -> Places {
         match self {
@@ -112,6 +117,9 @@ impl Flags {
     pub const BLOCKING: Self = Self(1 << 12);
     /// Has an effect beyond its connection that is not taken back: in `EXEC` it is done by itself at its place, and once.
     pub const ONCE: Self = Self(1 << 14);
+
+    /// Mostly writes its key without a look at what is there.
+    pub const BLIND: Self = Self(1 << 14);
 
     const NAMES: [(Self, &str); 11] = [
         (Self::WRITE, "write"),

@@ -18,6 +18,7 @@ use tokio::{io::AsyncWrite, net::TcpStream};
 use tokio_util::io::poll_read_buf;
 
 use super::{
+    ahead::{self, AHEAD, Ahead, Known},
     buffers,
     clients::{Connected, End},
     command::{Flags, Handler},
@@ -36,8 +37,6 @@ use super::{
 /// Commands taken before other connections have their turn, and the time after which no more are taken.
 const TURN: usize = 256;
 const TURN_TIME: Duration = Duration::from_millis(1);
-/// Requests that are understood before the first of them is begun.
-const AHEAD: usize = 16;
 /// Bytes of answers that are sent before more is done.
 const ENOUGH: usize = 256 << 10;
 
@@ -51,7 +50,7 @@ pub struct Connection<R, F> {
     parser: Parser,
     input: BytesMut,
     /// Requests that are understood and not begun, the next one last.
-    ahead: Vec<Request>,
+    ahead: Vec<Ahead>,
     /// What stands behind them, if it cannot be understood.
     broken: Option<ProtocolError>,
     output: Vec<u8>,
@@ -130,7 +129,7 @@ where
                     break;
                 }
                 if let Some((entry, request)) = self.stalled.take() {
-                    self.start(entry, request, cx);
+                    self.start(entry, request, None, cx);
                 } else if !self.take(cx) {
                     hungry = !self.deaf;
                     break;
@@ -177,7 +176,7 @@ where
         if self.ahead.is_empty() && self.broken.is_none() {
             self.understand();
         }
-        let Some(request) = self.ahead.pop() else {
+        let Some(Ahead { request, named, known }) = self.ahead.pop() else {
             if let (Some(error), Some(session)) = (self.broken, &mut self.session) {
                 session.closing = true;
                 self.hang_up();
@@ -185,8 +184,8 @@ where
             }
             return false;
         };
-        match self.admit(&request) {
-            Ok(Some(entry)) => self.start(entry, request, cx),
+        match self.admit(named, &request) {
+            Ok(Some(entry)) => self.start(entry, request, known, cx),
             Ok(None) => {}
             Err((entry, fail)) => self.fail(entry, &fail),
         }
@@ -220,24 +219,28 @@ where
                         break;
                     }
                 };
-            self.ahead.push(request);
+            self.ahead.push(Ahead::new(request));
         }
         if self.ahead.len() > 1 {
-            self.door.prefetch(session.db, &self.ahead);
+            ahead::fetch(&self.door, session.db, &mut self.ahead);
         }
         self.ahead.reverse();
     }
 
     /// The command a request is, if it is to be done now; `None` when it was queued.
-    fn admit(&mut self, request: &Request) -> Result<Option<Entry>, (Option<Entry>, Fail)> {
+    fn admit(
+        &mut self,
+        named: Option<Entry>,
+        request: &Request,
+    ) -> Result<Option<Entry>, (Option<Entry>, Fail)> {
         let Some(session) = &mut self.session else { return Ok(None) };
-        let found = table::find(request);
+        let found = table::find(named, request);
         let allowed = match &found {
             Ok(entry) => session.may(*entry),
             Err(fail) => Err(fail.clone()),
         };
         if let Err(fail) = allowed {
-            let named = found.ok().or_else(|| table::named(request.arg(0)));
+            let named = found.ok().or(named);
             if named.is_some_and(|entry| matches!(entry.command.handler, Handler::Exec)) {
                 session.leave_multi();
                 session.unwatch();
@@ -274,7 +277,13 @@ where
     }
 
     /// Begins a command, or has it wait for those before it.
-    fn start(&mut self, entry: Entry, request: Request, cx: &mut Context<'_>) {
+    fn start(
+        &mut self,
+        entry: Entry,
+        request: Request,
+        known: Option<Known>,
+        cx: &mut Context<'_>,
+    ) {
         let Some(session) = &mut self.session else { return };
         match entry.command.handler {
             Handler::Session(handler) => {
@@ -299,14 +308,14 @@ where
                 let (db, resp3, wanted) = (session.db, session.resp3, session.answered());
                 let turn = Turn { entry, wanted, began: self.queue.now };
                 let job = Job::Keys(entry, handler, request, db);
-                self.queue.start(turn, job, Reply::new(resp3), cx, &mut self.output);
+                self.queue.start(turn, job, known, resp3, cx, &mut self.output);
             }
             Handler::Alone(_) | Handler::Exec => {
                 let (resp3, wanted) = (session.resp3, session.answered());
                 let turn = Turn { entry, wanted, began: self.queue.now };
                 if let Some(session) = self.session.take() {
                     let job = Job::Alone(entry, request, session);
-                    self.queue.start(turn, job, Reply::new(resp3), cx, &mut self.output);
+                    self.queue.start(turn, job, None, resp3, cx, &mut self.output);
                     self.session = self.queue.session();
                 }
             }
@@ -435,7 +444,7 @@ where
 
     fn show(&self) {
         let client = &self.connected.client;
-        let ahead: usize = self.ahead.iter().map(Request::bytes_len).sum();
+        let ahead: usize = self.ahead.iter().map(|ahead| ahead.request.bytes_len()).sum();
         client.input.store(self.input.len() + ahead, Relaxed);
         client.output.store(self.output.len() - self.sent + self.queue.bytes(), Relaxed);
         if let Some(session) = &self.session {

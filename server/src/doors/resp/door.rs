@@ -8,19 +8,13 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use cairn_engine::{
-    Namespace,
-    model::{Durability, Key},
-};
-use smallvec::SmallVec;
+use cairn_engine::{Namespace, model::Durability};
 
 use super::{
     clients::Clients,
-    command::Keys,
     counters::{Counted, Counters},
-    databases::{Databases, Sets, user_key},
+    databases::{Databases, Sets},
     fail::Fail,
-    request::Request,
     slowlog::SlowLog,
     table,
 };
@@ -165,19 +159,6 @@ impl Door {
     /// The engine's side of it.
     pub fn namespace(&self) -> &Arc<Namespace> {
         &self.served().engine
-    }
-
-    /// Has what these requests will read on its way to the CPU, as far as it is plain: the first key of each.
-    pub fn prefetch(&self, db: u8, requests: &[Request]) {
-        let Ok(set) = self.set(db) else { return };
-        let key = |request: &Request| match table::named(request.arg(0))?.command.keys {
-            Keys::Range { first, .. } if request.len() > first => {
-                Key::in_known_set(set, user_key(request.arg(first))).ok()
-            }
-            _ => None,
-        };
-        let keys: SmallVec<[Key; 16]> = requests.iter().filter_map(key).collect();
-        self.namespace().prefetch(&keys);
     }
 
     /// Which set each database is now.

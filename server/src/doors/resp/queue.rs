@@ -17,12 +17,14 @@ use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
+    ahead::Known,
     clients::Client,
     command::Handler,
     door::Door,
+    fail::Fail,
     reply::Reply,
     request::Request,
-    run::{Ended, Job, Wait},
+    run::{self, Ended, Job, Wait},
     session::Session,
     table::Entry,
 };
@@ -181,10 +183,13 @@ where
         &mut self,
         turn: Turn,
         job: Job,
-        reply: Reply,
+        known: Option<Known>,
+        resp3: bool,
         cx: &mut Context<'_>,
         output: &mut Vec<u8>,
     ) {
+        let Some(job) = self.at_once(&turn, job, known, resp3, cx, output) else { return };
+        let reply = Reply::new(resp3);
         let touches = match &job {
             Job::Keys(entry, _, request, _) => Touches::of(*entry, request),
             Job::Alone(..) | Job::Settle(_) => Touches { everything: true, ..Touches::default() },
@@ -202,17 +207,68 @@ where
             }
             Poll::Ready(ended) => {
                 self.keep(slot);
-                match self.applied(&turn, ended) {
-                    Item::Ready(reply) if self.items.is_empty() => {
-                        output.extend_from_slice(reply.bytes());
-                    }
-                    item => {
-                        self.items.push_back(item);
-                        if self.items.len() == 1 {
-                            // It may be durable already, and must be asked once to be told when it is.
-                            self.send(cx, output);
-                        }
-                    }
+                let item = self.applied(&turn, ended);
+                self.push(item, cx, output);
+            }
+        }
+    }
+
+    /// Does a command that need not wait; gives it back if it must.
+    fn at_once(
+        &mut self,
+        turn: &Turn,
+        job: Job,
+        known: Option<Known>,
+        resp3: bool,
+        cx: &mut Context<'_>,
+        output: &mut Vec<u8>,
+    ) -> Option<Job> {
+        let Job::Keys(entry, handler, request, db) = job else { return Some(job) };
+        // Its answer goes straight to where it is sent from, if nothing stands before it.
+        let straight = self.items.is_empty();
+        let mut reply = match straight {
+            true => Reply::behind(std::mem::take(output), resp3),
+            false => Reply::new(resp3),
+        };
+        let done = run::at_once(&self.door, (entry, handler), &request, (db, known), &mut reply);
+        let Some(result) = done else {
+            if straight {
+                *output = reply.into_all();
+            }
+            return Some(Job::Keys(entry, handler, request, db));
+        };
+        let (failed, wait) = match result {
+            Ok(wait) => (None, wait),
+            Err(fail) => (Some(fail), Wait::Nothing),
+        };
+        if !straight {
+            let ended = Ended { reply, failed, wait, session: None, request: Some(request) };
+            let item = self.applied(turn, ended);
+            self.push(item, cx, output);
+            return None;
+        }
+        self.note(turn, Some(&request), failed.as_ref(), &mut reply);
+        if matches!(wait, Wait::Nothing) {
+            *output = reply.into_all();
+            return None;
+        }
+        let (reply, rest) = reply.split();
+        *output = rest;
+        self.bytes += reply.len();
+        self.push(Item::Applied(reply, wait), cx, output);
+        None
+    }
+
+    fn push(&mut self, item: Item<F>, cx: &mut Context<'_>, output: &mut Vec<u8>) {
+        match item {
+            Item::Ready(reply) if self.items.is_empty() => {
+                output.extend_from_slice(reply.bytes());
+            }
+            item => {
+                self.items.push_back(item);
+                if self.items.len() == 1 {
+                    // It may be durable already, and must be asked once to be told when it is.
+                    self.send(cx, output);
                 }
             }
         }
@@ -258,6 +314,11 @@ where
                     output.extend_from_slice(reply.bytes());
                     continue;
                 }
+                Item::Applied(reply, wait) if wait.is_over(&self.door) => {
+                    self.bytes -= reply.len();
+                    output.extend_from_slice(reply.bytes());
+                    continue;
+                }
                 Item::Applied(reply, wait) => {
                     let slot = self.fill(Job::Settle(wait), Reply::new(reply.is_resp3()));
                     (reply, slot)
@@ -298,19 +359,30 @@ where
         if session.is_some() {
             self.session = session;
         }
-        if let Some(fail) = &failed {
-            self.door.counters.error(fail);
-        }
-        self.count(turn, request.as_ref(), failed.is_some());
-        self.usual = (self.usual - self.usual / 4).max(reply.len());
-        if !turn.wanted {
-            reply.truncate(0);
-        }
+        self.note(turn, request.as_ref(), failed.as_ref(), &mut reply);
         let ready = matches!(wait, Wait::Nothing);
         if !(ready && self.items.is_empty()) {
             self.bytes += reply.len();
         }
         if ready { Item::Ready(reply) } else { Item::Applied(reply, wait) }
+    }
+
+    /// Counts a command that is applied, and takes its answer away if nobody wants it.
+    fn note(
+        &mut self,
+        turn: &Turn,
+        request: Option<&Request>,
+        failed: Option<&Fail>,
+        reply: &mut Reply,
+    ) {
+        if let Some(fail) = failed {
+            self.door.counters.error(fail);
+        }
+        self.count(turn, request, failed.is_some());
+        self.usual = (self.usual - self.usual / 4).max(reply.len());
+        if !turn.wanted {
+            reply.truncate(0);
+        }
     }
 
     /// Counts a command that is done, and begins the time of the next one.

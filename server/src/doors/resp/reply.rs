@@ -27,6 +27,8 @@ thread_local! {
 #[derive(Debug)]
 pub struct Reply {
     out: Vec<u8>,
+    /// Where it begins in `out`: what stands before it is not its own.
+    begin: usize,
     resp3: bool,
     /// Whether something was not written since it would have been too long.
     cut: bool,
@@ -36,7 +38,25 @@ impl Reply {
     /// An empty answer.
     pub fn new(resp3: bool) -> Self {
         let out = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
-        Self { out, resp3, cut: false }
+        Self { out, begin: 0, resp3, cut: false }
+    }
+
+    /// An empty answer that is written behind these bytes.
+    pub fn behind(out: Vec<u8>, resp3: bool) -> Self {
+        Self { begin: out.len(), out, resp3, cut: false }
+    }
+
+    /// The bytes it was written behind, and it.
+    pub fn into_all(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// The answer in memory of its own, and the bytes it was written behind.
+    pub fn split(mut self) -> (Self, Vec<u8>) {
+        let mut own = Self::new(self.resp3);
+        own.out.extend_from_slice(self.bytes());
+        self.truncate(0);
+        (own, self.into_all())
     }
 
     /// Whether it is written for RESP3.
@@ -51,17 +71,17 @@ impl Reply {
 
     /// The bytes so far.
     pub fn bytes(&self) -> &[u8] {
-        &self.out
+        &self.out[self.begin..]
     }
 
     /// Bytes so far.
     pub fn len(&self) -> usize {
-        self.out.len()
+        self.out.len() - self.begin
     }
 
     /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
-        self.out.is_empty()
+        self.len() == 0
     }
 
     /// Refuses an answer that was too long: a part of it would be none.
@@ -75,10 +95,10 @@ impl Reply {
 
     /// Takes back everything behind the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
-        self.out.truncate(len);
+        self.out.truncate(self.begin + len);
         if self.cut {
             self.cut = false;
-            self.out.shrink_to(len);
+            self.out.shrink_to(self.begin + len);
         }
     }
 
@@ -199,7 +219,7 @@ impl Reply {
 
     /// Whether there is room for so many bytes more and what frames them. Once there was none, there is none for anything.
     fn has_room(&mut self, more: usize) -> bool {
-        self.cut |= self.out.len() + more + FRAME > LEN_MAX;
+        self.cut |= self.len() + more + FRAME > LEN_MAX;
         !self.cut
     }
 

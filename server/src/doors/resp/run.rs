@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use cairn_engine::{Receipt, Sight};
-use futures::FutureExt;
 use smallvec::SmallVec;
 
 use super::{
+    ahead::Known,
     command::{Flags, Handler, OnKeys},
     door::Door,
     exec,
@@ -51,6 +51,16 @@ pub enum Wait {
 }
 
 impl Wait {
+    /// Whether it is over. One that has failed is not: whoever waits is told.
+    pub fn is_over(&self, door: &Door) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Written(receipt) => receipt.is_durable(),
+            Self::Seen(sights) => sights.iter().all(|sight| sight.is_settled(door.namespace())),
+            Self::All(all) => all.iter().all(|wait| wait.is_over(door)),
+        }
+    }
+
     /// This one and the other.
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
@@ -78,6 +88,88 @@ pub struct Ended {
     pub session: Option<Box<Session>>,
     /// What was asked, if it was a command.
     pub request: Option<Request>,
+}
+
+/// Does a command on one key at once, if it need not wait for anything; `None` if it must: then nothing was done. `reply` is empty, and is
+/// again if nothing was done. Most commands are done so, and cost no future.
+pub fn at_once(
+    door: &Door,
+    (entry, handler): (Entry, OnKeys),
+    request: &Request,
+    (db, known): (u8, Option<Known>),
+    reply: &mut Reply,
+) -> Option<Result<Wait, Fail>> {
+    if !entry.command.keys.is_one() {
+        return None;
+    }
+    let done = try_at_once(door, (entry, handler), request, (db, known), reply);
+    match &done {
+        Some(Ok(_)) => {}
+        Some(Err(fail)) => {
+            reply.truncate(0);
+            reply.error(fail.bytes());
+        }
+        None => reply.truncate(0),
+    }
+    done
+}
+
+fn try_at_once(
+    door: &Door,
+    (entry, handler): (Entry, OnKeys),
+    request: &Request,
+    (db, known): (u8, Option<Known>),
+    reply: &mut Reply,
+) -> Option<Result<Wait, Fail>> {
+    let mut view = View::new(door, db);
+    if let Some(known) = known.filter(|known| view.is_place(&known.place)) {
+        // Who reads its key in any case has it looked at before it asks.
+        let looks = entry.command.flags.has(Flags::READONLY);
+        let looked = view.expect(known, looks)?;
+        if let Err(fail) = looked {
+            return Some(Err(fail));
+        }
+    }
+    for _ in 0..EAGER_ATTEMPTS {
+        loop {
+            match handler(&mut view, request, reply) {
+                Ok(()) => break,
+                Err(Halt::Look(place)) => {
+                    if let Err(fail) = view.look_now(place)? {
+                        return Some(Err(fail));
+                    }
+                }
+                Err(Halt::Fail(fail)) => return Some(Err(fail)),
+            }
+            reply.truncate(0);
+            view.unstage();
+        }
+        if let Err(fail) = reply.complete() {
+            return Some(Err(fail));
+        }
+        match view.commit_now()? {
+            Ok(Committed::Changed) => {
+                reply.truncate(0);
+                view.clear();
+            }
+            Ok(committed) => return Some(Ok(wait_of(door, entry, committed, view))),
+            Err(fail) => return Some(Err(fail)),
+        }
+    }
+    None
+}
+
+/// What the answer of a command must wait for that has done this.
+fn wait_of(door: &Door, entry: Entry, committed: Committed, view: View<'_>) -> Wait {
+    match committed {
+        Committed::Applied(receipt) => wait_for(receipt),
+        Committed::Nothing | Committed::Changed => {
+            if !entry.command.writes() {
+                view.count();
+            }
+            seen(door, view)
+        }
+    }
 }
 
 /// Does a job. `reply` is empty.
@@ -153,13 +245,6 @@ async fn on_keys(
         }
         reply.complete()?;
         match view.commit().await? {
-            Committed::Applied(receipt) => return Ok(wait_for(receipt)),
-            Committed::Nothing => {
-                if !entry.command.writes() {
-                    view.count();
-                }
-                return Ok(seen(door, view));
-            }
             Committed::Changed => {
                 reply.truncate(0);
                 view.clear();
@@ -167,6 +252,7 @@ async fn on_keys(
                     tokio::task::yield_now().await;
                 }
             }
+            committed => return Ok(wait_of(door, entry, committed, view)),
         }
     }
     Err(CONTENDED)
@@ -183,7 +269,7 @@ pub fn wait_for(receipt: Receipt) -> Wait {
 /// What an answer about what was seen must wait for: mostly nothing, and then nothing is kept.
 pub fn seen(door: &Door, view: View<'_>) -> Wait {
     let namespace = door.namespace();
-    let waits = |sight: &Sight| !matches!(sight.settled(namespace).now_or_never(), Some(Ok(())));
+    let waits = |sight: &Sight| !sight.is_settled(namespace);
     let sights = view.into_sights().filter(waits).map(Sight::without_record);
     let sights: SmallVec<[Sight; 1]> = sights.collect();
     match sights.is_empty() {

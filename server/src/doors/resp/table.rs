@@ -73,9 +73,9 @@ pub fn named(name: &[u8]) -> Option<Entry> {
     TABLE.by_name.get(&*lower).copied()
 }
 
-/// The command or subcommand that a request names, with as many arguments as it takes.
-pub fn find(request: &Request) -> Result<Entry, Fail> {
-    let Entry { command, number } = named(request.arg(0)).ok_or_else(|| unknown(request))?;
+/// The command or subcommand that a request asks for whose name is `named`'s, with as many arguments as it takes.
+pub fn find(named: Option<Entry>, request: &Request) -> Result<Entry, Fail> {
+    let Entry { command, number } = named.ok_or_else(|| unknown(request))?;
     let found = command.subcommand(request)?;
     if !found.takes(request.len()) {
         return Err(Fail::arity(found.name));

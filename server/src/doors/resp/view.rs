@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::atomic::Ordering::Relaxed,
+    sync::{OnceLock, atomic::Ordering::Relaxed},
 };
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use smallvec::SmallVec;
 
 use super::{
+    ahead::Known,
     counters,
     databases::Sets,
     door::Door,
@@ -65,6 +66,14 @@ pub struct Place {
     pub key: Key,
 }
 
+impl Place {
+    /// The place of a client's key; `None` when there is no such database, or the key is too long.
+    pub fn of(door: &Door, db: u8, key: &[u8]) -> Option<Self> {
+        let key = Key::in_known_set(door.set(db).ok()?, super::databases::user_key(key)).ok()?;
+        Some(Self { db, key })
+    }
+}
+
 /// What came of a commit.
 #[derive(Debug)]
 pub enum Committed {
@@ -96,7 +105,8 @@ pub struct View<'a> {
     db: u8,
     /// Which sets the databases are for this transaction, all of one instant.
     sets: Sets,
-    now_ms: u64,
+    /// The time it is, once somebody has asked.
+    now_ms: OnceLock<u64>,
     entries: SmallVec<[Entry; 1]>,
     /// Where each key's entry is, once there are many.
     table: Option<HashMap<Place, u32>>,
@@ -125,7 +135,7 @@ impl<'a> View<'a> {
     /// An empty view of database `db`.
     pub fn new(door: &'a Door, db: u8) -> Self {
         let (entries, table) = (SmallVec::new(), None);
-        let (sets, now_ms) = (door.sets(), door.now_ms());
+        let (sets, now_ms) = (door.sets(), OnceLock::new());
         Self { door, db, sets, now_ms, entries, table, undo: None, held: 0 }
     }
 
@@ -151,7 +161,7 @@ impl<'a> View<'a> {
 
     /// The time it is for this transaction, in milliseconds since 1970.
     pub fn now_ms(&self) -> u64 {
-        self.now_ms
+        *self.now_ms.get_or_init(|| self.door.now_ms())
     }
 
     /// What a key holds; `None` when there is nothing.
@@ -208,7 +218,7 @@ impl<'a> View<'a> {
         content: Content,
         void_time: VoidTime,
     ) -> Result<(), Halt> {
-        let gone = void_time != NEVER && void_time.expired(self.now_ms);
+        let gone = void_time != NEVER && void_time.expired(self.now_ms());
         let staged = if gone { Staged::Delete } else { Staged::Put(content, void_time) };
         self.stage(db, key, staged)
     }
@@ -328,13 +338,41 @@ impl<'a> View<'a> {
         self.table = None;
         self.holds(0);
         self.sets = self.door.sets();
-        self.now_ms = self.door.now_ms();
+        self.now_ms = OnceLock::new();
     }
 
     /// Looks at a key.
     pub async fn look(&mut self, place: Place) -> Result<(), Fail> {
         let sight = self.door.namespace().look(&place.key).await?;
         self.saw(place, sight)
+    }
+
+    /// Whether this place was made of a key of the view's database, and still is that key's.
+    pub fn is_place(&self, place: &Place) -> bool {
+        place.db == self.db && self.is_there_still(place)
+    }
+
+    /// Takes the place of a key that will be asked for, and with `looks` looks at it at once; `None` if that must wait.
+    pub fn expect(&mut self, known: Known, looks: bool) -> Option<Result<(), Fail>> {
+        let Known { place, expected } = known;
+        let sight = match looks {
+            false => None,
+            true => match self.door.namespace().look_now(&place.key, Some(expected)) {
+                Ok(sight) => Some(sight?),
+                Err(error) => return Some(Err(error.into())),
+            },
+        };
+        self.holds(self.held + sight.as_ref().map_or(0, held));
+        self.add(Entry { place, sight, staged: None });
+        Some(if self.held > HELD_MAX { Err(TOO_MUCH) } else { Ok(()) })
+    }
+
+    /// The same at once; `None` if it must wait.
+    pub fn look_now(&mut self, place: Place) -> Option<Result<(), Fail>> {
+        match self.door.namespace().look_now(&place.key, None) {
+            Ok(sight) => Some(self.saw(place, sight?)),
+            Err(error) => Some(Err(error.into())),
+        }
     }
 
     /// Looks at several keys at once, with their values or only whether they are there.
@@ -401,7 +439,7 @@ impl<'a> View<'a> {
 
     /// Takes a look that was made elsewhere. Refused when what was seen is more than a command may hold.
     pub fn saw(&mut self, place: Place, sight: Sight) -> Result<(), Fail> {
-        self.holds(self.held + sight.record().map_or(0, |record| Item::of(record).size()));
+        self.holds(self.held + held(&sight));
         if self.held > HELD_MAX {
             return Err(TOO_MUCH);
         }
@@ -481,6 +519,26 @@ impl<'a> View<'a> {
         })
     }
 
+    /// The same at once for at most one key; `None` if it must wait, or there are more: nothing was written then.
+    pub fn commit_now(&self) -> Option<Result<Committed, Fail>> {
+        let [entry] = &self.entries[..] else {
+            return self.entries.is_empty().then_some(Ok(Committed::Nothing));
+        };
+        if entry.staged.is_none() {
+            return Some(Ok(Committed::Nothing));
+        }
+        let transacted = match bins(entry) {
+            Ok(bins) => self.door.namespace().transact_now(&step(entry, &bins)),
+            Err(fail) => return Some(Err(fail)),
+        };
+        match transacted {
+            Ok(Some(Transacted::Applied(receipt))) => Some(Ok(Committed::Applied(receipt))),
+            Ok(Some(Transacted::Changed)) => Some(Ok(Committed::Changed)),
+            Ok(None) => None,
+            Err(error) => Some(Err(error.into())),
+        }
+    }
+
     async fn commit_all(&self, entries: &[Entry]) -> Result<Transacted, Fail> {
         // What a failed command wanted to write blindly was neither seen nor staged.
         let counts = |entry: &&Entry| entry.sight.is_some() || entry.staged.is_some();
@@ -497,6 +555,11 @@ impl Drop for View<'_> {
     fn drop(&mut self) {
         self.holds(0);
     }
+}
+
+/// Bytes of the value seen.
+fn held(sight: &Sight) -> usize {
+    sight.record().map_or(0, |record| Item::of(record).size())
 }
 
 type Bins<'a> = SmallVec<[(&'a str, ValueRef<'a>); 1]>;

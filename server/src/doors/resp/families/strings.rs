@@ -18,10 +18,11 @@ use super::super::{
 
 const FAST: Flags = Flags::WRITE.and(Flags::FAST);
 const WRITE: Flags = Flags::WRITE.and(Flags::DENYOOM);
+const BLIND: Flags = WRITE.and(Flags::BLIND);
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
-    row("set", -3, WRITE, set).about("1.0.0", "Sets the string value of a key"),
+    row("set", -3, BLIND, set).about("1.0.0", "Sets the string value of a key"),
     row("get", 2, Flags::READONLY.and(Flags::FAST), get)
         .about("1.0.0", "Returns the string value of a key"),
     row("getset", 3, WRITE.and(Flags::FAST), get_set)
@@ -29,9 +30,9 @@ pub const COMMANDS: &[Command] = &[
     row("getdel", 2, FAST, get_del).about("6.2.0", "Deletes a key and returns the string it held"),
     row("getex", -2, FAST, get_ex)
         .about("6.2.0", "Returns the string value of a key and says when it ends"),
-    row("setex", 4, WRITE, |view, request, reply| set_ex(view, request, reply, Unit::EX, "setex"))
+    row("setex", 4, BLIND, |view, request, reply| set_ex(view, request, reply, Unit::EX, "setex"))
         .about("2.0.0", "Sets the string value of a key for so many seconds"),
-    row("psetex", 4, WRITE, |view, request, reply| {
+    row("psetex", 4, BLIND, |view, request, reply| {
         set_ex(view, request, reply, Unit::PX, "psetex")
     })
     .about("2.6.0", "Sets the string value of a key for so many milliseconds"),

@@ -28,7 +28,7 @@ use crate::{
 pub struct Shared {
     /// The settings.
     pub config: RespConfig,
-    /// The place in [`State::namespaces`] of the namespace that is served.
+    /// The place of the namespace that is served, in the list of the node.
     pub place: usize,
     /// Who is connected.
     pub clients: Arc<Clients>,

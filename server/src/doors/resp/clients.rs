@@ -27,7 +27,7 @@ pub struct Names {
     /// Its own name.
     pub name: Box<str>,
     /// Its library's.
-    pub library: Box<str>,
+    pub lib_name: Box<str>,
     /// The library's version.
     pub version: Box<str>,
 }

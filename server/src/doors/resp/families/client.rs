@@ -140,7 +140,7 @@ fn line(client: &Client, now: Instant) -> String {
         output + client.input.load(Relaxed),
         command.map_or("NULL", |command| command.name),
         if client.resp3.load(Relaxed) { 3 } else { 2 },
-        names.library,
+        names.lib_name,
         names.version,
     );
     out
@@ -169,7 +169,7 @@ fn set_info(session: &mut Session, _: &Door, request: &Request, reply: &mut Repl
     };
     if is("lib-name") {
         let name = plain(request.arg(3)).ok_or_else(|| refused("lib-name"))?;
-        session.client.rename(|names| names.library = name);
+        session.client.rename(|names| names.lib_name = name);
     } else if is("lib-ver") {
         let version = plain(request.arg(3)).ok_or_else(|| refused("lib-ver"))?;
         session.client.rename(|names| names.version = version);

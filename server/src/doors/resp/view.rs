@@ -24,7 +24,7 @@ use super::{
     databases::Sets,
     door::Door,
     fail::Fail,
-    item::{Content, Item, STRING},
+    item::{Content, Item},
 };
 
 /// Looks of one command under way at once: each may hold a record.
@@ -497,18 +497,10 @@ impl<'a> View<'a> {
             return Ok(Committed::Nothing);
         }
         let transacted = match &self.entries[..] {
-            // Mostly: one string.
-            [
-                Entry {
-                    place,
-                    sight,
-                    staged: Some(Staged::Put(Content::String(value), void_time)),
-                },
-            ] => {
-                let bins = [(STRING, ValueRef::Bytes(value))];
-                let change = Change::Put { bins: &bins, void_time: *void_time };
-                let step = Step { key: &place.key, seen: sight.as_ref(), change };
-                self.door.namespace().transact(&[step]).await?
+            // Mostly: one key.
+            [entry] => {
+                let bins = bins(entry)?;
+                self.door.namespace().transact(&[step(entry, &bins)]).await?
             }
             entries => Box::pin(self.commit_all(entries)).await?,
         };

@@ -112,6 +112,10 @@ pub const AVOIDED: &[(&str, &str)] = &[
     ),
     ("an inline command with a zero byte", "Redis never answers"),
     (
+        "WAIT for replicas without an end, spoilt",
+        "Redis waits for ever for replicas that never come; Cairn answers at once that there are none",
+    ),
+    (
         "values of more than some 100 KiB",
         "Cairn's largest value is a record's; what is beyond is refused with a text of its own",
     ),

@@ -127,6 +127,10 @@ impl Generator {
         };
         if chance.one_in(12) {
             pools::spoil(chance, &mut command);
+            if command.name() == "WAIT" && command.0.len() == 3 {
+                // More replicas than none would be waited for: see `rules::AVOIDED`.
+                command.0[1] = String::from("0").into();
+            }
         }
         if chance.one_in(5) {
             let name = String::from_utf8_lossy(&command.0[0]).into_owned();

@@ -1,6 +1,9 @@
 //! What commands print: tables for people, JSON for programs.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal, Write},
+};
 
 use cairn_sdk::{Key, Metadata, Value};
 use clap::ValueEnum;
@@ -29,6 +32,35 @@ pub struct OutputArg {
     /// Tables for people or JSON for programs. In JSON, bytes are {"$bytes": "base64"}
     #[arg(long, value_enum, default_value_t)]
     pub output: Output,
+}
+
+impl OutputArg {
+    /// Prints the outcome of a command: `text` for people, `json` for programs.
+    ///
+    /// # Errors
+    ///
+    /// When standard output takes no more.
+    pub fn outcome(self, json: &serde_json::Value, text: impl Display) -> Result {
+        match self.output {
+            Output::Json => print_json(json),
+            Output::Table => {
+                println!("{text}");
+                Ok(())
+            }
+        }
+    }
+
+    /// Prints what a write made of a record.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::outcome`].
+    pub fn written(self, key: &Key, record: &Metadata) -> Result {
+        let ttl = seconds_left(record).unwrap_or(0);
+        let json = serde_json::json!({ "generation": record.generation, "ttl": ttl });
+        let text = format_args!("{key}: generation {}, {}", record.generation, expiry(record));
+        self.outcome(&json, text)
+    }
 }
 
 /// A record as one JSON object; what `load` reads.

@@ -6,7 +6,7 @@ use crate::{
     client::HostArg,
     failure::{Failure, Result},
     key::KeyArg,
-    output::{self, Output, OutputArg},
+    output::OutputArg,
 };
 
 /// The arguments of `cairn delete`.
@@ -35,13 +35,7 @@ impl Args {
             if !delete.await? {
                 return Err(Failure::new(format!("{key}: no such record")));
             }
-            match self.output.output {
-                Output::Json => output::print_json(&json!({ "deleted": true })),
-                Output::Table => {
-                    println!("{key}: deleted");
-                    Ok(())
-                }
-            }
+            self.output.outcome(&json!({ "deleted": true }), format_args!("{key}: deleted"))
         })
     }
 }

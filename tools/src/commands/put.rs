@@ -1,14 +1,13 @@
 //! `cairn put`: writes bins of a record.
 
 use cairn_sdk::{Durability, ExistsPolicy, Ttl, Value};
-use serde_json::json;
 
 use crate::{
     client::HostArg,
     failure::{Failure, Result},
     json,
     key::KeyArg,
-    output::{self, Output, OutputArg},
+    output::OutputArg,
     units,
 };
 
@@ -108,20 +107,7 @@ impl Args {
                 put = put.durability(durability);
             }
             let written = put.await.map_err(Failure::from)?;
-            match self.output.output {
-                Output::Json => output::print_json(&json!({
-                    "generation": written.generation,
-                    "ttl": output::seconds_left(&written).unwrap_or(0),
-                })),
-                Output::Table => {
-                    println!(
-                        "{key}: generation {}, {}",
-                        written.generation,
-                        output::expiry(&written)
-                    );
-                    Ok(())
-                }
-            }
+            self.output.written(&key, &written)
         })
     }
 }

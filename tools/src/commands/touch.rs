@@ -1,13 +1,11 @@
 //! `cairn touch`: gives a record a new lifetime.
 
-use serde_json::json;
-
 use super::put::TtlArg;
 use crate::{
     client::HostArg,
     failure::{Failure, Result},
     key::KeyArg,
-    output::{self, Output, OutputArg},
+    output::OutputArg,
 };
 
 /// The arguments of `cairn touch`.
@@ -31,20 +29,7 @@ impl Args {
             let Some(touched) = client.touch(&key).ttl(self.ttl.ttl()).await? else {
                 return Err(Failure::new(format!("{key}: no such record")));
             };
-            match self.output.output {
-                Output::Json => output::print_json(&json!({
-                    "generation": touched.generation,
-                    "ttl": output::seconds_left(&touched).unwrap_or(0),
-                })),
-                Output::Table => {
-                    println!(
-                        "{key}: generation {}, {}",
-                        touched.generation,
-                        output::expiry(&touched)
-                    );
-                    Ok(())
-                }
-            }
+            self.output.written(&key, &touched)
         })
     }
 }

@@ -8,7 +8,7 @@ use super::scan::split_set;
 use crate::{
     client::HostArg,
     failure::{Doing, Failure, Result},
-    output::{self, Output, OutputArg},
+    output::OutputArg,
     units,
 };
 
@@ -36,13 +36,8 @@ impl Args {
         self.host.clone().run(|client| async move {
             let (namespace, set) = split_set(&self.what);
             let records = client.admin().truncate(namespace, set).await?;
-            match self.output.output {
-                Output::Json => output::print_json(&json!({ "records": records })),
-                Output::Table => {
-                    println!("{}: {} records removed", self.what, units::count(records));
-                    Ok(())
-                }
-            }
+            let text = format_args!("{}: {} records removed", self.what, units::count(records));
+            self.output.outcome(&json!({ "records": records }), text)
         })
     }
 }

@@ -1,23 +1,25 @@
 //! One connection: commands go out in the order they were given, answers come back in the same order.
 //!
-//! Owns: the socket, the bytes not yet sent or understood, and a place for each command in flight. What is in flight is bounded by the job's depth, an answer
+//! Owns: the socket, and the bytes not yet sent or understood. What is in flight is bounded by the job's depth, an answer
 //! by `reply`. A connection that broke stays broken: whoever waits or comes later is told why.
 //!
 //! Concurrency: one thread. Nothing here waits; `turn` calls [`Connection::flush`] and [`Connection::receive`] when the socket is ready.
 
 use std::{
-    cell::{Cell, RefCell},
-    collections::VecDeque,
+    cell::RefCell,
     future::Future,
     io::{ErrorKind, Read, Write},
     net::{TcpStream, ToSocketAddrs},
     os::fd::{AsRawFd, RawFd},
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use super::reply::{Answer, Found, parse};
+use super::{
+    places::Places,
+    reply::{Answer, Found, parse},
+};
 use crate::failure::{Doing, Failure, Result};
 
 /// How long a server may take to accept a connection.
@@ -32,8 +34,6 @@ const CHUNK: usize = 64 << 10;
 pub struct Connection {
     stream: TcpStream,
     state: RefCell<State>,
-    /// Commands that wait for their answers.
-    in_flight: Cell<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -44,27 +44,11 @@ struct State {
     /// Bytes received are those up to `filled`; the rest is room.
     input: Vec<u8>,
     filled: usize,
-    /// Commands whose answers have not come, or were not taken.
-    places: VecDeque<Place>,
-    /// The number of the first of them.
-    first: u64,
-    /// The number of the command that the next answer belongs to.
-    next: u64,
+    places: Places,
     broken: Option<String>,
     /// Whether anything came since the last look, and how many looks ago it did.
     heard: bool,
     silent: u32,
-}
-
-/// What became of a command.
-#[derive(Debug)]
-enum Place {
-    /// It has no answer yet.
-    Asked(Option<Waker>),
-    /// Its answer has come.
-    Answered(Answer),
-    /// Its answer was taken, or nobody wants it.
-    Empty,
 }
 
 impl Connection {
@@ -78,7 +62,7 @@ impl Connection {
                     stream.set_nodelay(true).doing(&what)?;
                     stream.set_nonblocking(true).doing(&what)?;
                     let state = RefCell::new(State::default());
-                    return Ok(Self { stream, state, in_flight: Cell::new(0) });
+                    return Ok(Self { stream, state });
                 }
                 Err(error) => failed = Failure::new(format!("{what}: {error}")),
             }
@@ -90,18 +74,17 @@ impl Connection {
 
     /// How many commands wait for their answers.
     pub fn in_flight(&self) -> usize {
-        self.in_flight.get()
+        let state = self.state.borrow();
+        if state.broken.is_some() { 0 } else { state.places.waiting() }
     }
 
     /// Asks: `write` appends one command. It leaves with whatever else is asked in the same turn.
     pub fn ask(&self, write: impl FnOnce(&mut Vec<u8>)) -> Asked<'_> {
         let state = &mut *self.state.borrow_mut();
-        let number = state.first + state.places.len() as u64;
-        if state.broken.is_none() {
+        let number = state.broken.is_none().then(|| {
             write(&mut state.out);
-            state.places.push_back(Place::Asked(None));
-            self.in_flight.set(self.in_flight.get() + 1);
-        }
+            state.places.add()
+        });
         Asked { connection: self, number }
     }
 
@@ -122,9 +105,9 @@ impl Connection {
         while state.broken.is_none() && state.sent < state.out.len() {
             match (&self.stream).write(&state.out[state.sent..]) {
                 Ok(n) => state.sent += n,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return state.drop_sent(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return self.give_up(state, format!("sending: {error}")),
+                Err(error) => return state.give_up(format!("sending: {error}")),
             }
         }
         state.out.clear();
@@ -141,90 +124,72 @@ impl Connection {
             state.input.resize(state.filled + CHUNK, 0);
         }
         match (&self.stream).read(&mut state.input[state.filled..]) {
-            Ok(0) => return self.give_up(state, "the server closed the connection".into()),
+            Ok(0) => return state.give_up("the server closed the connection".into()),
             Ok(n) => state.filled += n,
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
             {
                 return;
             }
-            Err(error) => return self.give_up(state, format!("receiving: {error}")),
+            Err(error) => return state.give_up(format!("receiving: {error}")),
         }
         state.heard = true;
-        if let Err(why) = self.understand(state) {
-            self.give_up(state, format!("the server does not speak RESP: {why}"));
+        if let Err(why) = state.understand() {
+            state.give_up(format!("the server does not speak RESP: {why}"));
         }
-    }
-
-    /// Gives each answer that is whole to the command it belongs to.
-    fn understand(&self, state: &mut State) -> Result<(), String> {
-        let mut at = 0;
-        let room = loop {
-            match parse(&state.input[at..state.filled])? {
-                Found::Part(needed) => break needed,
-                Found::Whole(answer, len) => {
-                    at += len;
-                    self.answer(state, answer)?;
-                }
-            }
-        };
-        state.input.copy_within(at..state.filled, 0);
-        state.filled -= at;
-        // A large value has its room at once, and a buffer that was large does not stay so.
-        let wanted = room.max(state.filled) + CHUNK;
-        if state.input.len() < wanted {
-            state.input.resize(wanted, 0);
-        } else if state.input.len() > 4 * wanted {
-            state.input.truncate(wanted);
-            state.input.shrink_to_fit();
-        }
-        Ok(())
-    }
-
-    fn answer(&self, state: &mut State, answer: Answer) -> Result<(), String> {
-        let place = state.places.get_mut((state.next - state.first) as usize);
-        let place = place.ok_or("an answer that nothing asked for")?;
-        state.next += 1;
-        self.in_flight.set(self.in_flight.get() - 1);
-        if let Place::Asked(waker) = place {
-            let waker = waker.take();
-            *place = Place::Answered(answer);
-            waker.into_iter().for_each(Waker::wake);
-        }
-        state.drop_empty();
-        Ok(())
     }
 
     /// A look, one a second: a server that owes an answer and stays silent too long is given up.
     pub fn look(&self) {
         let state = &mut *self.state.borrow_mut();
-        let silent = self.in_flight() > 0 && !std::mem::take(&mut state.heard);
+        let silent = !std::mem::take(&mut state.heard) && state.places.waiting() > 0;
         state.silent = if silent { state.silent + 1 } else { 0 };
         if state.silent > PATIENCE && state.broken.is_none() {
-            self.give_up(state, format!("no answer in {PATIENCE} s"));
-        }
-    }
-
-    fn give_up(&self, state: &mut State, why: String) {
-        state.broken = Some(why);
-        (state.out, state.sent) = (Vec::new(), 0);
-        (state.input, state.filled) = (Vec::new(), 0);
-        self.in_flight.set(0);
-        for place in &mut state.places {
-            if let Place::Asked(waker) = place {
-                waker.take().into_iter().for_each(Waker::wake);
-            }
+            state.give_up(format!("no answer in {PATIENCE} s"));
         }
     }
 }
 
 impl State {
-    /// Forgets what is through, as far as nothing before it is not.
-    fn drop_empty(&mut self) {
-        while self.first < self.next && matches!(self.places.front(), Some(Place::Empty)) {
-            self.places.pop_front();
-            self.first += 1;
+    /// Gives each answer that is whole to the command it belongs to.
+    fn understand(&mut self) -> Result<(), String> {
+        let mut at = 0;
+        let room = loop {
+            match parse(&self.input[at..self.filled])? {
+                Found::Part(needed) => break needed,
+                Found::Whole(answer, len) => {
+                    at += len;
+                    let unasked = |_| "an answer that nothing asked for";
+                    self.places.answer(answer).map_err(unasked)?;
+                }
+            }
+        };
+        self.input.copy_within(at..self.filled, 0);
+        self.filled -= at;
+        // A large value has its room at once, and a buffer that was large does not stay so.
+        let wanted = room.max(self.filled) + CHUNK;
+        if self.input.len() < wanted {
+            self.input.resize(wanted, 0);
+        } else if self.input.len() > 4 * wanted {
+            self.input.truncate(wanted);
+            self.input.shrink_to_fit();
         }
+        Ok(())
+    }
+
+    /// Makes room for more: what was sent takes as much as what was not, at most.
+    fn drop_sent(&mut self) {
+        if self.sent > self.out.len() / 2 {
+            self.out.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+
+    fn give_up(&mut self, why: String) {
+        self.broken = Some(why);
+        (self.out, self.sent) = (Vec::new(), 0);
+        (self.input, self.filled) = (Vec::new(), 0);
+        self.places.wake_all();
     }
 }
 
@@ -232,7 +197,8 @@ impl State {
 #[derive(Debug)]
 pub struct Asked<'a> {
     connection: &'a Connection,
-    number: u64,
+    /// Its place; none where it was not sent.
+    number: Option<u64>,
 }
 
 impl Future for Asked<'_> {
@@ -240,33 +206,50 @@ impl Future for Asked<'_> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let state = &mut *self.connection.state.borrow_mut();
-        let index = self.number.checked_sub(state.first).map(|index| index as usize);
-        let place = index.and_then(|index| state.places.get_mut(index));
-        match place.map(|place| std::mem::replace(place, Place::Empty)) {
-            Some(Place::Answered(answer)) => {
-                state.drop_empty();
-                return Poll::Ready(Ok(answer));
-            }
-            Some(_) if state.broken.is_none() => {}
-            _ => {
-                let why = state.broken.clone();
-                return Poll::Ready(Err(why.unwrap_or_else(|| "it was answered before".into())));
-            }
+        let answer = self.number.and_then(|number| state.places.take(number, context));
+        match (answer, &state.broken) {
+            (Some(answer), _) => Poll::Ready(Ok(answer)),
+            (None, Some(why)) => Poll::Ready(Err(why.clone())),
+            (None, None) => Poll::Pending,
         }
-        if let Some(place) = index.and_then(|index| state.places.get_mut(index)) {
-            *place = Place::Asked(Some(context.waker().clone()));
-        }
-        Poll::Pending
     }
 }
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        let state = &mut *self.connection.state.borrow_mut();
-        let index = self.number.checked_sub(state.first).map(|index| index as usize);
-        if let Some(place) = index.and_then(|index| state.places.get_mut(index)) {
-            *place = Place::Empty;
-            state.drop_empty();
+        if let Some(number) = self.number {
+            self.connection.state.borrow_mut().places.leave(number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A server that is always a little behind does not make the bytes kept for it grow: only what is in flight is kept.
+    #[test]
+    fn what_was_sent_is_not_kept() {
+        const VALUE: usize = 1 << 20;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connection = Connection::open(&listener.local_addr().unwrap().to_string()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let ask = || drop(connection.ask(|out| out.resize(out.len() + VALUE, b'x')));
+        while !connection.has_unsent() {
+            ask();
+            connection.flush();
+        }
+        let mut piece = vec![0; VALUE];
+        for _ in 0..100 {
+            ask();
+            connection.flush();
+            let state = connection.state.borrow();
+            assert!(state.sent <= state.out.len() / 2);
+            assert!(state.out.len() < 64 * VALUE, "{}", state.out.len());
+            drop(state);
+            server.read_exact(&mut piece).unwrap();
         }
     }
 }

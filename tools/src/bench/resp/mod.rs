@@ -1,11 +1,12 @@
 //! A server that speaks RESP: Cairn's own door, Redis, or another.
 //!
-//! * `reply`: the protocol. `connection`: one connection and what is in flight on it. `turn`: the loop of a thread.
+//! * `reply`: the protocol. `connection`: one connection. `places`: what is in flight on it. `turn`: the loop of a thread.
 //!
 //! A record is one string, its key `SET:NUMBER`. Commands are pipelined: each thread has `connections` of its own, and a command goes to the one with the least in
 //! flight. As many connections as operations in flight make one command at a time on each; one connection carries all of them at once.
 
 mod connection;
+mod places;
 mod reply;
 mod turn;
 

@@ -76,7 +76,7 @@ fn prepare(job: &Job) -> Result<u64> {
     let targets = Targets::open(std::slice::from_ref(job))?;
     let used = match targets.of(0) {
         Target::Embedded(store) => store.used_bytes(),
-        Target::Grpc | Target::Raw(_) => 0,
+        Target::Grpc | Target::Resp | Target::Raw(_) => 0,
     };
     targets.close()?;
     Ok(used)
@@ -93,7 +93,8 @@ fn rounds(args: &Args, job: &Job, used: u64, console: &mut Console) -> Result<Ve
         sequential: false,
         verify: false,
         bypass_cache: false,
-        bins: 1,
+        bins: None,
+        ycsb: false,
         mix: None,
         ..job.clone()
     };

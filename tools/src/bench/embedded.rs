@@ -73,7 +73,7 @@ impl Embedded {
 
     /// The same namespace with the policies of a job.
     pub fn with(&self, job: &Job) -> Self {
-        let durability = match job.durability {
+        let durability = match job.durability() {
             cairn_sdk::Durability::Device => Durability::Device,
             cairn_sdk::Durability::Buffer => Durability::Buffer,
         };

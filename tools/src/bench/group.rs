@@ -8,13 +8,13 @@ use std::{
 
 use super::{
     gate::Gate,
-    grpc, hdr, interrupt,
-    job::{Engine, Job},
+    hdr, interrupt,
+    job::{Engine, Job, ycsb},
     keys::Space,
     live::Live,
     outcome::Outcome,
     tally::Tally,
-    target::{Target, Targets},
+    target::{self, Target, Targets},
     thread::{Clock, Mailbox, Moment, Report, Thread},
     usage::Usage,
     work::Source,
@@ -81,7 +81,7 @@ pub fn run_on(
         .collect();
     let mut running = running?;
     let before: Vec<_> = running.iter().map(|running| running.target.stats()).collect();
-    let node = jobs.iter().find(|job| matches!(job.engine(), Engine::Grpc | Engine::GrpcUnary));
+    let node = jobs.iter().find(|job| !matches!(job.engine(), Engine::Embedded | Engine::Raw));
     let (spans, server) = threads(&mut running, node, console)?;
     let finish = |((running, spans), before): ((Running<'_>, Vec<(Moment, Moment)>), _)| {
         let (took, threads, process) = span(&spans);
@@ -98,9 +98,7 @@ pub fn run_on(
         {
             notes.push("through the page cache: this is not the device's own speed".into());
         }
-        if running.job.mix().share(super::job::Op::Scan) > 0 {
-            notes.push(super::job::ycsb::SCAN_NOTE.into());
-        }
+        notes.extend(ycsb::notes(running.job).map(str::to_owned));
         Outcome {
             job: running.job.clone(),
             group,
@@ -284,7 +282,7 @@ impl<'a> ServerWatch<'a> {
     }
 
     fn look(&self) -> Option<(Instant, Duration)> {
-        Some((Instant::now(), grpc::server_cpu(self.job).ok()?))
+        Some((Instant::now(), target::server_cpu(self.job)?))
     }
 
     fn begin(&mut self) {

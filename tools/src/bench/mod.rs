@@ -1,8 +1,8 @@
-//! `cairn bench`: latency and throughput of an embedded engine, a node over gRPC, or the bare device.
+//! `cairn bench`: latency and throughput of an embedded engine, a node over gRPC, a server over RESP, or the bare device.
 //!
 //! * `options`: the command line. `job`: what one job is, job files, every key. `random`, `zipf`, `keys`, `payload`: which keys, and values that
 //!   can be checked when they are read.
-//! * `target`: what jobs run on: `embedded` and `grpc`, which are [`store`]s of records, and `raw`, which is not. `load`, `prepare`: writes every
+//! * `target`: what jobs run on: `embedded`, `grpc` and `resp`, which are [`store`]s of records, and `raw`, which is not. `load`, `prepare`: writes every
 //!   record once.
 //! * `work`: operations, one by one. `pace`: when each is due. `drive`: the closed and the open loop on a store. `lanes`: what a closed
 //!   loop has in flight. `thread`: what one thread has while it runs.
@@ -36,6 +36,7 @@ mod random;
 mod raw;
 mod replay;
 mod report;
+mod resp;
 mod store;
 mod svg;
 mod tally;
@@ -108,8 +109,13 @@ fn verdict(outcomes: &[Outcome]) -> Result {
     let mismatches: u64 = outcomes.iter().map(|outcome| outcome.total.mismatches).sum();
     let errors: u64 = outcomes.iter().map(|outcome| outcome.total.errors).sum();
     if mismatches > 0 {
-        return Err(Failure::new(format!("{mismatches} values were not what had been written"))
-            .next("`cairn inspect PATH --verify` tells whether the device is damaged"));
+        let next = match outcomes.iter().any(|outcome| outcome.job.engine() == job::Engine::Resp) {
+            true => "does another client write to these keys? --set gives the run its own",
+            false => "`cairn inspect PATH --verify` tells whether the device is damaged",
+        };
+        return Err(
+            Failure::new(format!("{mismatches} values were not what had been written")).next(next)
+        );
     }
     if errors > 0 {
         let first = outcomes.iter().find_map(|outcome| outcome.total.first_error.clone());

@@ -14,6 +14,7 @@ use crate::failure::{Failure, Result};
     cairn bench --target embedded --filename bench.dat --size 4g --records 1m --iodepth 1,8,32,128 --bypass-cache --compare-raw\n  \
     cairn bench --target grpc --records 1m --bs 100 --iodepth 64 --ycsb B --json out.json --svg out.svg\n  \
     cairn bench --target grpc --rate-iops 20k --rate-process poisson --runtime 1m\n  \
+    cairn bench --target resp --host 127.0.0.1:6379 --records 1m --iodepth 16 --connections 1 --ycsb B\n  \
     cairn bench --target raw --filename /dev/nvme0n1 --rw randread --bs 4k --iodepth 32 --numjobs 2\n  \
     cairn bench --target embedded --filename bench.dat --size 20g --act 6x --runtime 5m\n\n\
     docs/bench.md explains keys, loops and outputs.")]
@@ -229,7 +230,7 @@ mod tests {
         let unary = job(&["--mode", "unary", "--target", "grpc"]).unwrap();
         assert_eq!(unary.engine(), Engine::GrpcUnary);
         let refined = job(&["--ycsb", "A", "--random_distribution", "random"]).unwrap();
-        assert_eq!(refined.bins, 10);
+        assert_eq!(refined.bins(), 10);
         assert_eq!(refined.distribution, crate::bench::job::Distribution::Uniform);
         assert!(job(&["--iodepth", "0"]).is_err() && job(&["--target", "raw"]).is_err());
     }

@@ -6,7 +6,10 @@ use std::{
     time::Instant,
 };
 
-use super::{interrupt, job::Job};
+use super::{
+    interrupt,
+    job::{Engine, Job},
+};
 use crate::{
     failure::{Doing, Failure, Result},
     units,
@@ -43,9 +46,12 @@ pub fn load(job: &Job, part: impl Fn(u32, u32, &dyn Fn(u64)) -> Result + Sync) -
     })
     .map_err(|failure| {
         bar.finish_and_clear();
-        failure.during("writing the records failed").next(
-            "a file too small for them? --size makes a new one larger, --records asks for fewer",
-        )
+        failure.during("writing the records failed").next(match job.engine() {
+            Engine::Embedded => {
+                "a file too small for them? --size makes a new one larger, --records asks for fewer"
+            }
+            _ => "has the server no room for them? --records asks for fewer",
+        })
     })?;
     bar.finish_and_clear();
     if interrupt::requested() {

@@ -1,5 +1,7 @@
 //! What the jobs of a group run on: opened once, shared by the jobs that name the same, closed when all are through.
 
+use std::time::Duration;
+
 use cairn_engine::Stats;
 
 use super::{
@@ -10,17 +12,20 @@ use super::{
     keys::Space,
     load, prepare,
     raw::{self, RawFile},
+    resp,
     thread::{Report, Thread},
 };
 use crate::failure::{Failure, Result};
 
-/// Something to measure. (A server that speaks RESP becomes one more of these.)
+/// Something to measure.
 #[derive(Debug)]
 pub enum Target {
     /// The engine in this process.
     Embedded(Embedded),
     /// A node.
     Grpc,
+    /// A server that speaks RESP.
+    Resp,
     /// A bare file or device.
     Raw(RawFile),
 }
@@ -62,7 +67,7 @@ impl Targets {
     pub fn close(self) -> Result {
         let closed = self.targets.iter().map(|(_, target)| match target {
             Target::Embedded(store) => store.close(),
-            Target::Grpc | Target::Raw(_) => Ok(()),
+            Target::Grpc | Target::Resp | Target::Raw(_) => Ok(()),
         });
         closed.fold(Ok(()), Result::and)
     }
@@ -73,7 +78,7 @@ fn is_same(a: &Job, b: &Job) -> bool {
         Engine::GrpcUnary => Engine::Grpc,
         engine => engine,
     };
-    kind(a) == kind(b) && a.filenames == b.filenames && a.host == b.host
+    kind(a) == kind(b) && a.filenames == b.filenames && a.host() == b.host()
 }
 
 impl Target {
@@ -81,6 +86,7 @@ impl Target {
         Ok(match job.engine() {
             Engine::Embedded => Self::Embedded(Embedded::open(job)?),
             Engine::Grpc | Engine::GrpcUnary => Self::Grpc,
+            Engine::Resp => Self::Resp,
             Engine::Raw => {
                 let writes = |other: &Job| is_same(job, other) && other.mix().writes();
                 Self::Raw(RawFile::open(job, all.iter().any(writes))?)
@@ -106,26 +112,25 @@ impl Target {
                 store.settle(job)
             }
             Self::Grpc => {
-                let there = grpc::has_records(job);
-                if !load::is_wanted(job, || matches!(there, Ok(true))) {
-                    return there.map(drop).or_else(|error| {
-                        if job.mix().needs_records() { Err(error) } else { Ok(()) }
-                    });
-                }
-                there?;
                 let buffered = Job {
-                    durability: cairn_sdk::Durability::Buffer,
+                    durability: Some(cairn_sdk::Durability::Buffer),
                     engine: Engine::Grpc,
                     unary: false,
                     ..job.clone()
                 };
-                prepare::load(job, |number, threads, progress| {
+                fill(job, grpc::has_records(job), |number, threads, progress| {
                     grpc::on_thread(&buffered, async |node, _| {
                         load::part(node, &buffered, number, threads, progress).await
                     })?
                     .map_err(Failure::new)
                 })
             }
+            Self::Resp => fill(job, resp::has_records(job), |number, threads, progress| {
+                resp::on_thread(job, async |server, _| {
+                    load::part(server, job, number, threads, progress).await
+                })?
+                .map_err(Failure::new)
+            }),
             Self::Raw(_) => Ok(()),
         }
     }
@@ -134,7 +139,7 @@ impl Target {
     pub fn space(&self, job: &Job) -> Result<Space> {
         Ok(Space::new(match self {
             Self::Raw(file) => file.places(job)?,
-            Self::Embedded(_) | Self::Grpc => job.records,
+            Self::Embedded(_) | Self::Grpc | Self::Resp => job.records,
         }))
     }
 
@@ -154,6 +159,10 @@ impl Target {
                 let thread = begin()?;
                 Some(drive::run(node, space, thread, alarm).await)
             }),
+            Self::Resp => resp::on_thread(job, async |server, alarm| {
+                let thread = begin()?;
+                Some(drive::run(server, space, thread, alarm).await)
+            }),
             Self::Raw(file) => raw::run(file, job, begin),
         }
     }
@@ -162,7 +171,31 @@ impl Target {
     pub fn stats(&self) -> Option<Stats> {
         match self {
             Self::Embedded(store) => Some(store.stats()),
-            Self::Grpc | Self::Raw(_) => None,
+            Self::Grpc | Self::Resp | Self::Raw(_) => None,
         }
+    }
+}
+
+/// Writes a job's records to a server by `part`, where they are wanted and not `there`.
+fn fill(
+    job: &Job,
+    there: Result<bool>,
+    part: impl Fn(u32, u32, &dyn Fn(u64)) -> Result + Sync,
+) -> Result {
+    if !load::is_wanted(job, || matches!(there, Ok(true))) {
+        return there
+            .map(drop)
+            .or_else(|error| if job.mix().needs_records() { Err(error) } else { Ok(()) });
+    }
+    there?;
+    prepare::load(job, part)
+}
+
+/// CPU time that the server of a job has used so far, where it tells.
+pub fn server_cpu(job: &Job) -> Option<Duration> {
+    match job.engine() {
+        Engine::Grpc | Engine::GrpcUnary => grpc::server_cpu(job).ok(),
+        Engine::Resp => resp::server_cpu(job).ok(),
+        Engine::Embedded | Engine::Raw => None,
     }
 }

@@ -86,7 +86,7 @@ impl<'a> Source<'a> {
         };
         let size = self.sizes.draw(&mut self.random) as usize;
         let number = match op {
-            Op::Update | Op::Modify => self.random.below(u64::from(self.job.bins)) as u32,
+            Op::Update | Op::Modify => self.random.below(u64::from(self.job.bins())) as u32,
             Op::Scan => 1 + self.random.below(SCAN_MAX) as u32,
             _ => 0,
         };
@@ -101,18 +101,18 @@ impl<'a> Source<'a> {
 
 /// The bins of a whole record.
 pub fn record(job: &Job, key: u64, counter: u64, size: usize) -> Vec<NewBin> {
-    (0..job.bins).map(|bin| new_bin(job, key, bin, counter, size)).collect()
+    (0..job.bins()).map(|bin| new_bin(job, key, bin, counter, size)).collect()
 }
 
 fn new_bin(job: &Job, key: u64, bin: u32, counter: u64, size: usize) -> NewBin {
-    let bins = job.bins as usize;
+    let bins = job.bins() as usize;
     // The first bins are a byte longer where the bytes cannot be divided evenly.
     let len = size / bins + usize::from((bin as usize) < size % bins);
     (name(job, bin), payload::value(salted(key, bin), counter, len))
 }
 
 fn name(job: &Job, bin: u32) -> String {
-    if job.bins == 1 { payload::BIN.into() } else { format!("field{bin}") }
+    if job.bins() == 1 { payload::BIN.into() } else { format!("field{bin}") }
 }
 
 /// Each bin has a pattern of its own; the first one that of the key.
@@ -123,14 +123,14 @@ fn salted(key: u64, bin: u32) -> u64 {
 /// Whether every bin of a record is there, whole and of this key.
 pub fn is_right(job: &Job, key: u64, shown: &Shown<'_>) -> bool {
     let right = |(name, bytes): &(&str, &[u8])| {
-        let bin = if job.bins == 1 {
+        let bin = if job.bins() == 1 {
             Some(0)
         } else {
             name.strip_prefix("field").and_then(|n| n.parse().ok())
         };
-        bin.is_some_and(|bin| bin < job.bins && payload::check(bytes, salted(key, bin)).is_some())
+        bin.is_some_and(|bin| bin < job.bins() && payload::check(bytes, salted(key, bin)).is_some())
     };
-    shown.bins.len() == job.bins as usize && shown.bins.iter().all(right)
+    shown.bins.len() == job.bins() as usize && shown.bins.iter().all(right)
 }
 
 /// Does one operation.

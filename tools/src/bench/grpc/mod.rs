@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cairn_proto::v1::{self as proto, records_client::RecordsClient};
 use cairn_sdk::{Client, Durability, Key};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt};
 use tonic::{
     Code,
     transport::{Channel, Endpoint},
@@ -14,13 +14,11 @@ use tonic::{
 
 use super::{
     job::{Engine, Job},
+    load,
     store::{BINS_MAX, How, NewBin, Scanned, Shown, Store, Wrote},
 };
 use crate::failure::{Doing, Failure, Result};
 use alarm::Alarm;
-
-/// Keys looked at to see whether the node holds them already.
-const SAMPLE: u64 = 64;
 
 /// Runs `work` on this thread with a connection of its own.
 pub fn on_thread<T>(job: &Job, work: impl AsyncFnOnce(&Node, &Alarm) -> T) -> Result<T> {
@@ -33,27 +31,14 @@ pub fn on_thread<T>(job: &Job, work: impl AsyncFnOnce(&Node, &Alarm) -> T) -> Re
 
 /// Whether the records of a job seem to be there: some of them are looked at.
 pub fn has_records(job: &Job) -> Result<bool> {
-    let (least, most) = job.sizes().bounds();
-    let there = on_thread(job, async |node, _| {
-        let step = (job.records / SAMPLE).max(1);
-        let keys = stream::iter((0..job.records).step_by(step as usize).chain([job.records - 1]));
-        let right = |shown: Option<Shown<'_>>| {
-            let bytes = |shown: Shown<'_>| shown.bins.iter().map(|bin| bin.1.len() as u64).sum();
-            shown.is_some_and(|shown| {
-                shown.bins.len() == job.bins as usize && (least..=most).contains(&bytes(shown))
-            })
-        };
-        keys.map(|key| node.read(key, right)).buffer_unordered(16).collect::<Vec<_>>().await
-    })?;
-    let there: Result<Vec<bool>, String> = there.into_iter().collect();
-    Ok(there.map_err(Failure::new)?.into_iter().all(|there| there))
+    on_thread(job, async |node, _| load::seem_to_be_there(node, job).await)?.map_err(Failure::new)
 }
 
 /// CPU time that the node has used so far.
 pub fn server_cpu(job: &Job) -> Result<Duration> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.doing("starting")?.block_on(async {
-        let client = Client::builder().connections(1).connect(&job.host).await?;
+        let client = Client::builder().connections(1).connect(job.host()).await?;
         Ok(Duration::from_micros(client.admin().node().await?.cpu_us))
     })
 }
@@ -78,23 +63,23 @@ impl Node {
         let client = Client::builder()
             .connections(job.connections.into())
             .in_flight(1_000_000)
-            .connect(&job.host);
+            .connect(job.host());
         let client = client.await?;
         let way = match job.engine() {
             Engine::GrpcUnary => {
-                let endpoint = Endpoint::from_shared(format!("http://{}", job.host))
+                let endpoint = Endpoint::from_shared(format!("http://{}", job.host()))
                     .doing("the address")?
                     .tcp_nodelay(true)
                     .initial_connection_window_size(16 << 20)
                     .initial_stream_window_size(1 << 20);
                 let channel = endpoint.connect().await;
-                let channel = channel.doing(format_args!("connecting to {}", job.host))?;
+                let channel = channel.doing(format_args!("connecting to {}", job.host()))?;
                 Way::Unary(RecordsClient::new(channel), client)
             }
             _ => Way::Pipeline(client),
         };
         let (namespace, set) = (job.namespace.clone(), job.set().to_owned());
-        Ok(Self { way, namespace, set, durability: job.durability })
+        Ok(Self { way, namespace, set, durability: job.durability() })
     }
 
     fn key(&self, number: u64) -> Key {

@@ -9,6 +9,8 @@ pub enum Engine {
     Grpc,
     /// A node over gRPC: one call for each operation.
     GrpcUnary,
+    /// A server that speaks RESP, Redis' protocol.
+    Resp,
     /// The bare file or device, through a ring of each thread's own.
     Raw,
 }
@@ -20,6 +22,7 @@ impl Engine {
             Self::Embedded => "cairn-embedded",
             Self::Grpc => "cairn-grpc",
             Self::GrpcUnary => "cairn-grpc-unary",
+            Self::Resp => "resp",
             Self::Raw => "raw/io_uring",
         }
     }
@@ -30,10 +33,11 @@ impl Engine {
             "cairn-embedded" | "embedded" => Self::Embedded,
             "cairn-grpc" | "grpc" => Self::Grpc,
             "cairn-grpc-unary" | "grpc-unary" => Self::GrpcUnary,
+            "resp" | "redis" => Self::Resp,
             "raw/io_uring" | "raw" | "io_uring" => Self::Raw,
             _ => {
                 return Err(format!(
-                    "{text:?} is none of cairn-embedded, cairn-grpc, cairn-grpc-unary, raw/io_uring \
+                    "{text:?} is none of cairn-embedded, cairn-grpc, cairn-grpc-unary, resp, raw/io_uring \
                      (io_uring means the last)"
                 ));
             }

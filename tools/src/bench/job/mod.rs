@@ -48,14 +48,20 @@ pub struct Job {
     pub size: Option<u64>,
     /// How the embedded engine does I/O.
     pub device_io: IoChoice,
-    /// The node's address.
-    pub host: String,
+    /// The server's address, if it is another than the usual one.
+    pub host: Option<String>,
     /// The node's namespace.
     pub namespace: String,
     /// The set of the records, if it is another than the usual one.
     pub set: Option<String>,
-    /// Connections of each thread to the node.
+    /// Connections of each thread to the server.
     pub connections: u16,
+    /// RESP: the database.
+    pub db: u32,
+    /// RESP: the user to be, where it is not the default one.
+    pub user: Option<String>,
+    /// RESP: the file whose first line is the password. (A password itself never is in a job: jobs are printed.)
+    pub password_file: Option<PathBuf>,
     /// Keys one after the other instead of at random.
     pub sequential: bool,
     /// Whether the mix given by `rw` reads, writes or both.
@@ -66,8 +72,10 @@ pub struct Job {
     pub mix: Option<Mix>,
     /// Bytes of the values of a record, or of a raw transfer.
     pub sizes: Option<Sizes>,
-    /// Bins of a record.
-    pub bins: u32,
+    /// Bins of a record, where it was said.
+    pub bins: Option<u32>,
+    /// Whether it is one of YCSB's workloads.
+    pub ycsb: bool,
     /// How many records there are before the run: keys 0 to `records - 1`.
     pub records: u64,
     /// Operations in flight of each thread; several give one run each.
@@ -94,8 +102,8 @@ pub struct Job {
     pub seed: u64,
     /// Check every value that is read.
     pub verify: bool,
-    /// Where a write must be before it is acknowledged.
-    pub durability: Durability,
+    /// Where a write must be before it is acknowledged, where it was said.
+    pub durability: Option<Durability>,
     /// How a raw write is made durable.
     pub sync: Sync,
     /// Raw: past the page cache.
@@ -153,16 +161,20 @@ impl Default for Job {
             filenames: Vec::new(),
             size: None,
             device_io: IoChoice::Auto,
-            host: "127.0.0.1:7400".into(),
+            host: None,
             namespace: "test".into(),
             set: None,
             connections: 1,
+            db: 0,
+            user: None,
+            password_file: None,
             sequential: false,
             rw: Rw::Read,
             read_pct: None,
             mix: None,
             sizes: None,
-            bins: 1,
+            bins: None,
+            ycsb: false,
             records: 1_000_000,
             depths: Vec::new(),
             threads: 1,
@@ -176,7 +188,7 @@ impl Default for Job {
             distribution: Distribution::Uniform,
             seed: 1,
             verify: false,
-            durability: Durability::Device,
+            durability: None,
             sync: Sync::None,
             direct: true,
             overwrite: false,
@@ -200,6 +212,30 @@ impl Job {
     pub fn set(&self) -> &str {
         let usual = if self.engine() == Engine::Embedded { "" } else { "bench" };
         self.set.as_deref().unwrap_or(usual)
+    }
+
+    /// The server's address.
+    pub fn host(&self) -> &str {
+        let usual = match self.engine() {
+            Engine::Resp => "127.0.0.1:6379",
+            _ => "127.0.0.1:7400",
+        };
+        self.host.as_deref().unwrap_or(usual)
+    }
+
+    /// Bins of a record. A string has none: there a record is one value, YCSB's too.
+    pub fn bins(&self) -> u32 {
+        match (self.engine(), self.bins) {
+            (Engine::Resp, _) => 1,
+            (_, Some(bins)) => bins,
+            (_, None) if self.ycsb => ycsb::BINS,
+            (_, None) => 1,
+        }
+    }
+
+    /// Where a write must be before it is acknowledged.
+    pub fn durability(&self) -> Durability {
+        self.durability.unwrap_or(Durability::Device)
     }
 
     /// The operations and their shares.

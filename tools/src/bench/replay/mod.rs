@@ -18,6 +18,7 @@ use super::{
     options::Args,
     outcome::Outcome,
     random::mix,
+    resp,
     tally::Tally,
     target::{Target, Targets},
     thread::Moment,
@@ -144,6 +145,9 @@ fn on_target(run: &Run<'_>, target: &Target, ops: &[Op]) -> Result<Option<Replay
         }),
         Target::Grpc => grpc::on_thread(run.job, async |node, alarm| {
             Some(thread::replay(node, run, ops, run.gate.wait()?, alarm).await)
+        }),
+        Target::Resp => resp::on_thread(run.job, async |server, alarm| {
+            Some(thread::replay(server, run, ops, run.gate.wait()?, alarm).await)
         }),
         Target::Raw(_) => Ok(None),
     }

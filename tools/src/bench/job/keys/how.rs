@@ -71,13 +71,13 @@ pub static KEYS: &[Key] = &[
     key(
         &["durability"],
         "device|buffer",
-        "Where a write must be before it is acknowledged (device)",
+        "Where a write must be before it is acknowledged (device); not over RESP, where the server decides",
         |job, text| {
-            job.durability = match text {
+            job.durability = Some(match text {
                 "device" => Durability::Device,
                 "buffer" => Durability::Buffer,
                 _ => return Err(format!("{text:?} is neither device nor buffer")),
-            };
+            });
             Ok(())
         },
     ),
@@ -122,8 +122,11 @@ pub static KEYS: &[Key] = &[
     key(
         &["host", "hostname"],
         "HOST:PORT",
-        "With grpc: the node's address (127.0.0.1:7400)",
-        into!(host, |text: &str| Ok::<_, String>(text.to_owned())),
+        "The server's address (with grpc 127.0.0.1:7400, with resp 127.0.0.1:6379)",
+        |job, text| {
+            job.host = Some(text.into());
+            Ok(())
+        },
     ),
     key(
         &["namespace"],
@@ -134,16 +137,38 @@ pub static KEYS: &[Key] = &[
     key(
         &["set"],
         "NAME",
-        "The set of the records (bench on a node, none embedded)",
+        "The set of the records (bench on a server, none embedded); with resp their keys are SET:NUMBER",
         |job, text| {
             job.set = Some(text.into());
             Ok(())
         },
     ),
-    key(&["connections"], "N", "With grpc: connections of each thread (1)", |job, text| {
-        job.connections = units::within(text, 1, 64)? as u16;
+    key(
+        &["connections"],
+        "N",
+        "With grpc and resp: connections of each thread (1); what is in flight is divided among them",
+        |job, text| {
+            job.connections = units::within(text, 1, 64)? as u16;
+            Ok(())
+        },
+    ),
+    key(&["db"], "N", "With resp: the database (0)", |job, text| {
+        job.db = units::within(text, 0, u64::from(u32::MAX))? as u32;
         Ok(())
     }),
+    key(&["user"], "NAME", "With resp: who to be, if not the default user", |job, text| {
+        job.user = Some(text.into());
+        Ok(())
+    }),
+    key(
+        &["password_file"],
+        "FILE",
+        "With resp: the file whose first line is the password; without it the environment variable REDISCLI_AUTH is",
+        |job, text| {
+            job.password_file = Some(text.into());
+            Ok(())
+        },
+    ),
     key(
         &["device_io", "io_engine"],
         "auto|io_uring|pool",

@@ -8,13 +8,13 @@ pub static KEYS: &[Key] = &[
     key(
         &["ioengine"],
         "ENGINE",
-        "What to measure: cairn-embedded, cairn-grpc (pipelined), cairn-grpc-unary, raw/io_uring (or io_uring)",
+        "What to measure: cairn-embedded, cairn-grpc (pipelined), cairn-grpc-unary, resp, raw/io_uring (or io_uring)",
         into!(engine, kinds::Engine::parse),
     ),
     key(
         &["target"],
         "TARGET",
-        "The same in short: embedded, grpc, raw",
+        "The same in short: embedded, grpc, resp (any server that speaks it), raw",
         into!(engine, kinds::Engine::parse),
     ),
     key(&["mode"], "MODE", "With grpc: pipeline or unary", |job, text| {
@@ -90,7 +90,7 @@ pub static KEYS: &[Key] = &[
     key(
         &["ycsb"],
         "A..F",
-        "The YCSB workload of this letter: mix, distribution, 10 bins of 100 bytes",
+        "The YCSB workload of this letter: mix, distribution, 10 bins of 100 bytes (over RESP one string of 1000)",
         ycsb::set,
     ),
     key(
@@ -128,7 +128,7 @@ pub static KEYS: &[Key] = &[
         "N",
         "Bins of a record (1); more than one are called field0, field1, ... and share its bytes",
         |job, text| {
-            job.bins = units::within(text, 1, 16)? as u32;
+            job.bins = Some(units::within(text, 1, 16)? as u32);
             Ok(())
         },
     ),

@@ -90,23 +90,27 @@ impl Server {
                     .into_iter()
                     .flatten()
                     .collect();
-                let greeted = accepted(connection.ask(|out| command(out, &parts))).await;
-                let refused = |failure: Failure| {
-                    failure.during(&self.host).next(format!("the password is that of {from}"))
-                };
-                greeted.map_err(refused)?;
+                let next = format!("the password is that of {from}");
+                let asked = connection.ask(|out| command(out, &parts));
+                self.accept(asked, next).await?;
             }
             let db = job.db.to_string();
             let select: [&[u8]; 2] = [b"SELECT", db.as_bytes()];
             let first: &[&[u8]] = if job.db == 0 { &[b"PING"] } else { &select };
-            let greeted = accepted(connection.ask(|out| command(out, first))).await;
-            greeted.map_err(|failure| {
-                failure.during(&self.host).next(format!(
-                    "a password is taken from {PASSWORD} or --password-file, the database from --db"
-                ))
-            })?;
+            let next = format!(
+                "a password is taken from {PASSWORD} or --password-file, the database from --db"
+            );
+            self.accept(connection.ask(|out| command(out, first)), next).await?;
         }
         Ok(())
+    }
+
+    /// A greeting; where the server refuses it, `next` is what may help.
+    async fn accept(&self, asked: Asked<'_>, next: String) -> Result {
+        match asked.await.map_err(|why| Failure::new(why).during(&self.host))? {
+            Answer::Error(words) => Err(Failure::new(words).during(&self.host).next(next)),
+            _ => Ok(()),
+        }
     }
 
     /// Asks on the connection with the least in flight; of those with as little, on the next in turn.
@@ -176,13 +180,6 @@ fn unexpected(name: &str, answer: &Answer) -> String {
             format!("{name} was answered with a string of {} bytes", value.len())
         }
         other => format!("{name} was answered with {other:?}"),
-    }
-}
-
-async fn accepted(asked: Asked<'_>) -> Result {
-    match asked.await.map_err(Failure::new)? {
-        Answer::Error(words) => Err(Failure::new(words)),
-        _ => Ok(()),
     }
 }
 

@@ -148,21 +148,19 @@ pub fn turn() -> usize {
 }
 
 /// Waits until a request that this thread submitted completes, someone wakes [`waker`], or the deadline. What
-/// is queued is submitted first. May return early, so the caller looks again at what it waits for. Only devices
-/// that do real I/O end it by their completions alone.
+/// is queued is submitted before the wait, by the same call of the kernel. May return early, so the caller looks
+/// again at what it waits for. Only devices that do real I/O end it by their completions alone.
 pub fn park(deadline: Option<Instant>) {
     LOCAL.with(|local| {
-        // What is done already is a reason not to wait.
-        if local.with_ring(Ring::turn).is_some_and(|((), count)| count > 0) {
-            return;
-        }
-        let has_ring = local.ring.borrow().is_some();
-        if !has_ring {
+        let Some(((), done)) = local.with_ring(Ring::take) else {
             return local.parker.park_thread(deadline);
-        }
-        if local.parker.begin_wait() {
+        };
+        // What is done already is a reason not to wait, and so is a wake-up.
+        if done == 0 && local.parker.begin_wait() {
             local.with_ring(|ring, _| ring.wait(deadline));
             local.parker.end_wait();
+            local.with_ring(Ring::take);
+        } else {
             local.with_ring(Ring::turn);
         }
         // Wake-ups that came meanwhile, from the requests just answered too, are used up: the caller looks now.

@@ -133,10 +133,16 @@ impl Ring {
         }
     }
 
-    /// Waits until something completes, the eventfd is written, or the deadline. May return early.
+    /// Takes what is done as far as the kernel has told, without entering it.
+    pub(super) fn take(&mut self, finished: &mut Finished) {
+        self.reap(finished);
+    }
+
+    /// Submits what is queued and waits until something completes, the eventfd is written, or the deadline, all in one call of the kernel. May return
+    /// early; what did not fit into the submission queue follows at the next turn.
     pub(super) fn wait(&mut self, deadline: Option<Instant>) {
         self.arm_wake();
-        self.flush();
+        self.fill();
         let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         self.enter(1, timeout);
     }

@@ -98,7 +98,7 @@ impl Drop for AlignedBuf {
         let Some(class) = class_of(self.memory.size) else {
             return;
         };
-        let empty = Block { start: NonNull::dangling(), size: 0 };
+        let empty = Block { start: NonNull::dangling(), size: 0, home: None };
         let block = std::mem::replace(&mut self.memory, empty);
         // A thread that is going away has no list any more; the block, moved into the closure, is then simply freed.
         let _ = FREE.try_with(move |free| free.borrow_mut().put(class, block));
@@ -111,10 +111,12 @@ impl fmt::Debug for AlignedBuf {
     }
 }
 
-/// One allocation. Size 0 means none, so that a buffer can be emptied in its destructor.
+/// One allocation, or a part of a region. Size 0 means none, so that a buffer can be emptied in its destructor.
 struct Block {
     start: NonNull<u8>,
     size: usize,
+    /// The region that this is a part of, kept as long as the block.
+    home: Option<Arc<Region>>,
 }
 
 // SAFETY: a block is plain memory with one owner; nothing in it is tied to a thread.
@@ -128,7 +130,7 @@ impl Block {
         // SAFETY: the layout is not empty, `class_size` never gives 0.
         let start = unsafe { alloc_zeroed(layout) };
         let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        Block { start, size }
+        Block { start, size, home: None }
     }
 
     fn layout(size: usize) -> Layout {
@@ -139,7 +141,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if self.size > 0 {
+        if self.size > 0 && self.home.is_none() {
             // SAFETY: allocated in `allocate` with this very layout, and freed once, here.
             unsafe { dealloc(self.start.as_ptr(), Self::layout(self.size)) };
         }
@@ -186,6 +188,19 @@ fn class_size(len: usize) -> usize {
 fn class_of(size: usize) -> Option<usize> {
     let kept = size.is_power_of_two() && (BUFFER_ALIGN..=LARGEST_CLASS).contains(&size);
     kept.then(|| (size / BUFFER_ALIGN).ilog2() as usize)
+}
+
+/// Makes a new region of `len` bytes the memory of buffers of the smallest class, which this thread uses from now on as far as its free list has room.
+/// Nothing but those buffers ever touches the region's bytes.
+pub(super) fn region_for_buffers(len: usize) -> Arc<Region> {
+    let region = Region::new(len);
+    for offset in (0..region.len()).step_by(BUFFER_ALIGN) {
+        let start =
+            NonNull::new(region.start().wrapping_add(offset)).expect("a mapping is not at zero");
+        let block = Block { start, size: BUFFER_ALIGN, home: Some(Arc::clone(&region)) };
+        let _ = FREE.try_with(move |free| free.borrow_mut().put(0, block));
+    }
+    region
 }
 
 /// Shared memory that requests write from: filled front to back by one side while the other flushes it.

@@ -16,7 +16,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     io,
-    ops::RangeInclusive,
+    ops::{Range, RangeInclusive},
     os::fd::{AsRawFd, RawFd},
     sync::Arc,
     time::{Duration, Instant},
@@ -25,7 +25,7 @@ use std::{
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use super::{
-    AlignedBuf, Region,
+    AlignedBuf, Region, memory,
     request::{Progress, Request, Work},
 };
 
@@ -44,6 +44,9 @@ const MAX_BACKLOG: usize = 65_536;
 /// Entries are submitted as soon as half of what is in flight is queued, but not fewer than the first of these at a time, for each call of the kernel
 /// has its price, and not more than the second: at park only, operations would march in lockstep. Measured: `docs/decisions/0010-the-read-path.md`.
 const SUBMIT_BATCH: RangeInclusive<usize> = 4..=16;
+
+/// Bytes of the small read buffers that a thread has registered: 256 of them.
+const READ_BUFFERS: usize = 1 << 20;
 
 /// Regions that one ring can have registered.
 const MAX_REGIONS: u32 = 1024;
@@ -69,6 +72,8 @@ pub(super) struct Ring {
     backlog: VecDeque<Request>,
     /// Registered regions by address. Holding them keeps their addresses from being used again.
     registered: HashMap<usize, (u16, Arc<Region>)>,
+    /// Addresses of the read buffers that are registered, and their region's index.
+    read_buffers: Option<(Range<usize>, u16)>,
     wake_fd: RawFd,
     wake_buffer: AlignedBuf,
     wake_armed: bool,
@@ -84,6 +89,7 @@ impl Ring {
             unsent: VecDeque::new(),
             backlog: VecDeque::new(),
             registered: HashMap::new(),
+            read_buffers: None,
             wake_fd,
             wake_buffer: AlignedBuf::new(8),
             wake_armed: false,
@@ -170,6 +176,19 @@ impl Ring {
         Ok(())
     }
 
+    /// Gives this thread small read buffers that the kernel knows, once.
+    pub(super) fn register_reads(&mut self) -> io::Result<()> {
+        if self.read_buffers.is_some() {
+            return Ok(());
+        }
+        let region = memory::region_for_buffers(READ_BUFFERS);
+        self.register(std::slice::from_ref(&region))?;
+        let start = region.start().addr();
+        let index = self.registered[&start].0;
+        self.read_buffers = Some((start..start + region.len(), index));
+        Ok(())
+    }
+
     /// The empty table. It may be there already, if an earlier registration failed after making it.
     fn make_table(&self) -> io::Result<()> {
         match self.ring.submitter().register_buffers_sparse(MAX_REGIONS) {
@@ -232,7 +251,12 @@ impl Ring {
         match &request.work {
             Work::Read { buffer, .. } => {
                 let to = buffer.start().wrapping_add(request.moved);
-                opcode::Read::new(fd, to, len).offset(offset).build()
+                match &self.read_buffers {
+                    Some((known, index)) if known.contains(&to.addr()) => {
+                        opcode::ReadFixed::new(fd, to, len, *index).offset(offset).build()
+                    }
+                    _ => opcode::Read::new(fd, to, len).offset(offset).build(),
+                }
             }
             Work::Write { source, start, durable, .. } => {
                 let from = source.start().cast_const().wrapping_add(start + request.moved);

@@ -119,6 +119,9 @@ impl Worker {
             Ok(ring) => ring,
             Err(error) => return drop(ready.send((index, Err(error)))),
         };
+        if let Err(error) = reactor::register_read_buffers() {
+            tracing::debug!(worker = index, %error, "reads go without registered buffers");
+        }
         let runtime = match runtime() {
             Ok(runtime) => runtime,
             Err(error) => return drop(ready.send((index, Err(error)))),

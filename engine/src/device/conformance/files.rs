@@ -301,6 +301,42 @@ fn a_ring_serves_a_runtime() {
     subject.on_thread(test).join().expect("the test passes");
 }
 
+/// Shows that a ring with registered read buffers brings the right bytes into them, into those beyond their number and into larger ones, and that a buffer
+/// outlives the ring and its thread: a record that a client still holds must not change or vanish.
+#[test]
+fn registered_read_buffers_hold_what_was_read() {
+    let Ok(engine) = IoEngine::choose(IoChoice::Uring) else {
+        return eprintln!("skipped: no io_uring");
+    };
+    let directory = TempDir::new().expect("a directory");
+    let device = new_file(directory.path(), &engine, None).expect("a new file");
+    let subject = Subject::real(device, Some(IoKind::Uring));
+    let (sender, held) = std::sync::mpsc::channel();
+    let test = move |subject: &Subject| {
+        if let Err(error) = reactor::register_read_buffers() {
+            return eprintln!("skipped: registered read buffers: {error}");
+        }
+        reactor::register_read_buffers().expect("a second time changes nothing");
+        let bytes = pattern(3, 4 << 20);
+        subject.write(&bytes, 0, false).expect("a write");
+        let reads: Vec<_> = (0..600)
+            .map(|n| {
+                let len = if n % 3 == 0 { 16_384 } else { 4096 };
+                (n * 4096, len, subject.device.read(AlignedBuf::new(len), len, n as u64 * 4096))
+            })
+            .collect();
+        for (offset, len, read) in reads {
+            let buffer = subject.wait(read).expect("a read");
+            assert!(buffer[..] == bytes[offset..offset + len]);
+            sender.send((buffer, bytes[offset..offset + len].to_vec())).expect("it is held");
+        }
+    };
+    subject.on_thread(test).join().expect("the check passes");
+    for (buffer, bytes) in held {
+        assert!(buffer[..] == bytes[..]);
+    }
+}
+
 /// Shows that neither a directory nor a character device is taken for a device.
 #[test]
 fn other_kinds_of_files_are_refused() {

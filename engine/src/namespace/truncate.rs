@@ -183,7 +183,7 @@ impl Namespace {
             } else {
                 self.sets.count_out(footer.set_hash);
             }
-            if entry.older && cut.until != 0 {
+            if (entry.older || self.shared.hides_versions) && cut.until != 0 {
                 // An eviction leaves alone what would live longer: an older version, perhaps.
                 slot.set(Entry { tombstone: true, ..entry });
                 self.counters.tombstones.add(1);

@@ -34,14 +34,21 @@ fn places(base: &Base) -> impl Iterator<Item = (u64, u64)> {
     blocks.chain(sectors.map(|sector| (sector, u64::from(SECTOR))))
 }
 
-/// A start that cannot read a part of a block goes on without it. Nothing that it does may make that loss one for good.
+/// A start that cannot read a part of a block goes on without it. Nothing that it does may make that loss one for good, nor may a clean stop.
 #[test]
 fn a_start_without_it_loses_nothing_for_good() {
     let base = Base::new(false);
     for (offset, len) in places(&base) {
-        let device = meanwhile(&base, offset, len, |_| ());
-        let seen = base.look(device).unwrap_or_else(|error| panic!("{len} at {offset}: {error}"));
-        assert_eq!((seen.stale, seen.refused), (0, 0), "{len} at {offset}");
+        for clean in [false, true] {
+            let device = meanwhile(&base, offset, len, |db| {
+                if clean {
+                    db.namespace.close().unwrap();
+                }
+            });
+            let seen = base.look(device);
+            let seen = seen.unwrap_or_else(|error| panic!("{len} at {offset}, {clean}: {error}"));
+            assert_eq!((seen.stale, seen.refused), (0, 0), "{len} at {offset}, {clean}");
+        }
     }
 }
 

@@ -102,7 +102,9 @@ impl Namespace {
         // expired since.
         table.retain(|old| {
             let passed = old.until != 0 && old.until < now;
-            (old.cut.sequence > horizon && !passed) || self.sets.sweeps(old)
+            // What the eviction under way has not met yet still goes by it when it is moved.
+            ((old.cut.sequence > horizon || self.sets.evicts_by(old)) && !passed)
+                || self.sets.sweeps(old)
         });
         add_cut(&mut table, new);
         table

@@ -38,7 +38,7 @@ impl Namespace {
             let found = in_use.get(&number).copied().unwrap_or(0);
             let (counted, state) = (u64::from(block.in_use()), block.state());
             let fits = found == counted
-                && (found == 0 || matches!(state, BlockState::Open | BlockState::Sealed))
+                && (found == 0 || !matches!(state, BlockState::Free | BlockState::Emptied))
                 && (found > 0 || state != BlockState::Sealed);
             if !fits {
                 return Err(format!(

@@ -14,6 +14,7 @@ use crate::{
     index::ENTRY_BYTES,
     model::PARTITIONS,
     storage::{
+        blocks::Block,
         checkpoint::{CheckpointError, Writer},
         store::Store,
     },
@@ -46,6 +47,12 @@ impl Namespace {
         }
         if self.sets.is_sweeping() {
             tracing::warn!("a truncation was not completed; the next start rebuilds the index");
+            return Ok(());
+        }
+        if self.shared.blocks.iter().any(Block::is_unsure) {
+            tracing::warn!(
+                "something could not be read at the last start; the next one rebuilds the index, in case that it can"
+            );
             return Ok(());
         }
         match self.save() {

@@ -53,10 +53,11 @@ impl Namespace {
         let footer = lying.footer;
         // Not under the slot, which the barrier of a look for the horizon would wait for.
         let below = footer.version.sequence < guarding.horizon(self);
+        let hidden = self.shared.hides_versions;
         self.index.with_slot(footer.digest, |slot| {
             let Some(entry) = lying.entry(&self.shared, slot) else { return true };
             // Of what others may depend on the index tells until it is durable.
-            let goes = (below || !(entry.tombstone || entry.older))
+            let goes = (below || !(entry.tombstone || entry.older || hidden))
                 && self.shared.bound_at(entry.location).is_none();
             if goes {
                 slot.remove();

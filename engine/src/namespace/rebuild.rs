@@ -267,10 +267,11 @@ impl<'a> Rebuild<'a> {
         }
     }
 
-    /// No version in the block of this location is lower.
+    /// No version in the block of this location is lower. Version 0 is given to none: a kill at 0 stands for what could not be read.
     fn floor(&self, location: Location) -> u64 {
         let block = self.shared.blocks.locate(location);
-        block.map_or(0, |(block, _)| self.shared.blocks.get(block).version_range().0.sequence)
+        let floor = |(block, _)| self.shared.blocks.get(block).version_range().0.sequence;
+        block.map_or(1, floor).max(1)
     }
 
     /// How the record's version compares to that of the record at `other`, as far as the blocks' ranges tell.

@@ -159,6 +159,11 @@ impl Sets {
         self.any_evicted.store(true, SeqCst);
     }
 
+    /// Whether this is the eviction by which records still go when they are moved.
+    pub(crate) fn evicts_by(&self, eviction: &Truncation) -> bool {
+        self.evicting.read().as_ref() == Some(eviction)
+    }
+
     /// A truncation or eviction that is being carried out and that `takes` what is asked about.
     pub(crate) fn under_way(&self, takes: impl Fn(&Truncation) -> bool) -> Option<Truncation> {
         if self.any_evicted.load(SeqCst)

@@ -18,7 +18,7 @@ use super::{
     Counters, DeviceConfig, Driven, Namespace, NamespaceConfig, Progress, StartReport,
     defragment::{self, Defragmenter},
     keeper,
-    sets::{Sets, add_cut},
+    sets::Sets,
 };
 use crate::{
     device::{Device, FileDevice, IoEngine, OpenMode},
@@ -271,13 +271,12 @@ pub(crate) fn open_device(
     }
 }
 
-/// The cuts that any device knows.
+/// The cuts that still guard something. Each table that is written has them all, with one later than any before; a loss of power may leave it on some
+/// devices and the one before on others. Both together may be more than a header has room for.
 fn truncations(members: &[Member]) -> Vec<Truncation> {
-    let mut all = Vec::new();
-    for member in members {
-        member.header.truncations.iter().for_each(|cut| add_cut(&mut all, *cut));
-    }
-    all
+    let tables = members.iter().map(|member| &member.header.truncations);
+    let newest = tables.max_by_key(|table| table.iter().map(|cut| cut.cut).max());
+    newest.cloned().unwrap_or_default()
 }
 
 /// The devices' storage, as empty as if they were new.

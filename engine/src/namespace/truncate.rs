@@ -102,7 +102,9 @@ impl Namespace {
         // expired since.
         table.retain(|old| {
             let passed = old.until != 0 && old.until < now;
-            (old.cut.sequence > horizon && !passed) || self.sets.sweeps(old)
+            // What the eviction under way has not met yet still goes by it when it is moved.
+            ((old.cut.sequence > horizon || self.sets.evicts_by(old)) && !passed)
+                || self.sets.sweeps(old)
         });
         add_cut(&mut table, new);
         table
@@ -183,7 +185,7 @@ impl Namespace {
             } else {
                 self.sets.count_out(footer.set_hash);
             }
-            if entry.older && cut.until != 0 {
+            if (entry.older || self.shared.hides_versions) && cut.until != 0 {
                 // An eviction leaves alone what would live longer: an older version, perhaps.
                 slot.set(Entry { tombstone: true, ..entry });
                 self.counters.tombstones.add(1);

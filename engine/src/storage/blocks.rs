@@ -38,7 +38,7 @@ pub(crate) enum BlockState {
     Sealed = 3,
     /// Sealed, and nothing in it is live; free as soon as what superseded its records is durable and its header says so.
     Emptied = 4,
-    /// Its contents cannot be read; never reused in this life of the node.
+    /// Its contents, or a part of them that nothing tells of, cannot be read; never reused in this life of the node.
     Damaged = 5,
 }
 
@@ -268,6 +268,11 @@ impl Block {
     /// A part of the block cannot be read.
     pub(crate) fn be_unsure(&self) {
         self.unsure.store(true, SeqCst);
+    }
+
+    /// Whether a part of the block could not be read.
+    pub(crate) fn is_unsure(&self) -> bool {
+        self.unsure.load(SeqCst)
     }
 
     /// A record of it that the index names is damaged: the block stays as it is, for whoever may still save it.

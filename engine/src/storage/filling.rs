@@ -522,6 +522,10 @@ impl Filling {
         let end = self.bound.front().map_or(end, |place| place.start.min(end));
         let durable = |entry: &FooterEntry| entry.offset + entry.size.bytes() as u32 <= end;
         self.durable_entries += self.entries[self.durable_entries..].partition_point(durable);
+        if self.durable_entries == self.entries.len() {
+            // It may have joined a sync that others asked for.
+            self.waiting_since = None;
+        }
         end
     }
 }

@@ -56,7 +56,7 @@ use crate::{
     counter::Counter,
     error::Error,
     format::{FooterSize, MARK_BYTES, block_header_region},
-    model::{Digest, Location, SizeClass, Version},
+    model::{Digest, Location, SizeClass, UNIT, Version, limits},
     time::Clock,
 };
 
@@ -86,6 +86,8 @@ pub(crate) struct Shared {
     cuts: AtomicU64,
     /// About how many records the index has, for block headers. Whoever owns the index keeps it.
     pub(crate) records_hint: AtomicU64,
+    /// Something could not be read at the start: it may hold versions that nobody knows of, which a later start finds.
+    pub(crate) hides_versions: bool,
 }
 
 /// What storage counts.
@@ -138,6 +140,7 @@ impl Shared {
             reads: SharedReads::default(),
             cuts: AtomicU64::new(0),
             records_hint: AtomicU64::new(0),
+            hides_versions: false,
         }
     }
 
@@ -197,6 +200,12 @@ impl Shared {
     pub(crate) fn go_on_behind(&self, version: Version) {
         self.epoch.fetch_max(version.epoch, SeqCst);
         self.sequence.fetch_max(version.sequence, SeqCst);
+    }
+
+    /// What is written from now on is newer than what could not be read: that holds no more records than there are places for any.
+    pub(crate) fn go_on_behind_hidden(&mut self) {
+        self.hides_versions = true;
+        self.sequence.fetch_add(limits::ADDRESS_SPACE / UNIT, SeqCst);
     }
 
     /// How many truncations have begun.

@@ -34,7 +34,8 @@
 //! A freed block says so durably before it is written anew. So a block that holds records by its header holds all of them, and whatever is missing
 //! in it is damage.
 //!
-//! Bytes that cannot be read at all are **damage** wherever they are, and the block counts as holding unknown dead versions until it is overwritten.
+//! Bytes that cannot be read at all are **damage** wherever they are, and the block counts as holding unknown dead versions until it is overwritten. If it has
+//! to be walked, records may lie there that nobody knows of: then it gets no footer and stays as it is, for a later start that can read it.
 
 mod heads;
 mod salvage;

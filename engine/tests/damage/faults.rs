@@ -198,3 +198,43 @@ fn an_unreadable_device_header() {
     let opened = Driven::open(&base.config, vec![both], &clock);
     assert!(matches!(opened.err(), Some(OpenError::HeaderDamaged { .. })));
 }
+
+/// The devices know as many truncations as their headers have room for. Then one is written that lets all others go, and power is lost when only one of
+/// two devices has it: the truncations of both together are more than a header holds.
+#[test]
+fn full_headers_that_differ() {
+    let mut config = small_config();
+    config.devices.push(cairn_engine::DeviceConfig::Raw("sim1".into()));
+    let size = 24 * config.write_block_size;
+    let sim = |n| Arc::new(SimDevice::new(&format!("sim{n}"), size, SECTOR, n));
+    let clock = cairn_engine::time::ManualClock::new(NOW_MS);
+    let db = Driven::open(&config, vec![sim(0), sim(1)], &clock).unwrap();
+    let put = |n, round| {
+        db.run(db.namespace.put(&key("s", n), &bin(value(n, round)), &policy())).unwrap();
+    };
+    // What died before them stays where it is, among what lives.
+    (0..40).for_each(|n| put(n, 0));
+    (0..20).for_each(|n| put(2 * n, 1));
+    let mut sets = 0;
+    while db.run(db.namespace.truncate(Some(&format!("set-{sets}")))).is_ok() {
+        sets += 1;
+    }
+    assert!(sets > 300, "{sets} truncations");
+    (0..40).for_each(|n| put(n, 2));
+    while db.turn() {}
+    db.devices[1].cut_power_at(db.devices[1].write_count());
+    let last = db.run(db.namespace.truncate(Some("last")));
+    assert!(last.is_err_and(|error| error.in_doubt()));
+    let mut devices = db.devices.clone();
+    for start in 0..3 {
+        let crashed = |device: &Arc<SimDevice>| Arc::new(device.crash_image(CrashPolicy::LoseAll));
+        devices = devices.iter().map(crashed).collect();
+        let opened = Driven::open(&config, devices.clone(), &clock);
+        let db = opened.unwrap_or_else(|error| panic!("start {start}: {error}"));
+        assert_eq!(db.namespace.report().damage_count, 0, "start {start}");
+        for n in 0..40 {
+            let found = db.run(db.namespace.get(&key("s", n), &ReadPolicy::default())).unwrap();
+            assert_eq!(found.map(|record| value_of(&record)), Some(value(n, 2)), "start {start}");
+        }
+    }
+}

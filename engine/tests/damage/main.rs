@@ -9,3 +9,4 @@ mod faults;
 mod fences;
 mod flips;
 mod groups;
+mod unreadable;

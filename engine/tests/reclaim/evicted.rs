@@ -1,13 +1,13 @@
 //! Eviction: records near their end leave before it when space is short.
 
 use cairn_engine::{
-    device::sim::{CrashPolicy, Rng},
+    device::sim::{CrashPolicy, Effect, Fault, Rng, Trigger},
     model::{Durability, Ttl, Value, WritePolicy},
 };
 
 use crate::{
     common::{bin, key},
-    world::{World, config, replace},
+    world::{BLOCK, World, config, replace},
 };
 
 /// A device on which records take up more than may be used before eviction begins.
@@ -198,4 +198,47 @@ fn nothing_is_written_again_where_nothing_goes() {
     assert_eq!(world.device().write_count(), writes);
     assert_eq!(world.stats().evicted, 0);
     world.check();
+}
+
+/// Records that an eviction could not read leave when they are moved, long after it. The devices must know of it then: without that, a crash brings
+/// them back.
+#[test]
+fn those_that_leave_late_do_not_return() {
+    const LATE: u64 = 8;
+    let mut world = World::new(config(), 24, 1700);
+    (0..LATE).for_each(|n| world.put_for("late", n, 3_600_000).unwrap());
+    (0..40).for_each(|n| world.put_for("s", n, 3_600_000).unwrap());
+    world.settle();
+    let hit = Trigger::Range { offset: BLOCK, len: BLOCK };
+    world.device().inject(Fault::forever(Effect::ReadError(5), hit));
+    evict(&mut world, 1);
+    world.device().clear_faults();
+    (0..40).for_each(|n| world.may_be_gone("s", n));
+    (0..LATE).for_each(|n| world.may_be_gone("late", n));
+    world.settle();
+    // What the eviction took is gone from the devices, and they have no need to know of it any more.
+    world.truncate(Some("nothing")).unwrap();
+    let late = |world: &World| {
+        let there = (0..LATE).filter(|&n| world.get("late", n).unwrap().is_some());
+        there.collect::<Vec<u64>>()
+    };
+    let mut left = late(&world);
+    assert!(left.len() > 4, "{left:?}");
+    world.delete("late", left[0]).unwrap();
+    for n in 0..800 {
+        world.put("s", 100 + n % 140).unwrap();
+        for _ in 0..4 {
+            world.db.namespace.drive();
+            let now = late(&world);
+            for &gone in left.iter().filter(|n| !now.contains(n)) {
+                world.begin("late", gone, None);
+                world.end("late", gone, true);
+            }
+            if now != left {
+                left = now;
+                world.check_crashes(n);
+            }
+        }
+    }
+    assert!(left.is_empty(), "{left:?} were not moved");
 }

@@ -136,7 +136,7 @@ impl Starting<'_> {
     }
 
     /// Gives every block the state it serves with: sealed if anything in it is live, free otherwise.
-    fn settle_blocks(&self) {
+    fn settle_blocks(&mut self) {
         for store in &self.shared.stores {
             let mut sealed = Vec::new();
             for number in 1..store.block_count {
@@ -160,6 +160,9 @@ impl Starting<'_> {
             sealed.sort_by_key(|&(_, sequence)| std::cmp::Reverse(sequence));
             sealed.truncate(LINKS);
             store.remember_sealed(sealed.into_iter());
+        }
+        if self.shared.blocks.horizon() == 0 {
+            self.shared.go_on_behind_hidden();
         }
     }
 }

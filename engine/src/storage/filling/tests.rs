@@ -226,3 +226,41 @@ fn a_held_block_waits_and_holds_the_next() {
     assert!(second.next_step(LIMITS, Vec::new, 0).is_some() && second.holds_next().is_none());
     assert!(third.next_step(LIMITS, Vec::new, 0).is_some());
 }
+
+/// All of a block is durable by a sync that others asked for, and nothing is left to wait for: a flusher that is told to look at a moment which
+/// has passed never rests.
+#[test]
+fn what_is_durable_waits_for_no_flush() {
+    let mut filling = filling(512);
+    let mut sequence = 0;
+    while filling.end() < LIMITS.unit {
+        sequence += 1;
+        let key = Key::new("s", UserKey::Int(sequence as i64)).expect("a key");
+        let mut builder = RecordBuilder::default();
+        builder.start(&key, Digest(u128::from(sequence)), false);
+        let len = 1024 - builder.len();
+        builder.body().extend(std::iter::repeat_n(7, len));
+        let size = builder.seal_body(NEVER);
+        let record = Appending {
+            builder: &mut builder,
+            size,
+            digest: Digest(u128::from(sequence)),
+            set_hash: 1,
+            cuts: 0,
+            stream: StreamId(0),
+            version: None,
+            void_time: NEVER,
+            generation: 1,
+            tombstone: false,
+        };
+        filling.append(record, Version { epoch: 0, sequence }, Duration::from_secs(1));
+    }
+    assert!(filling.waiting_since().is_some());
+    let step = filling.next_step(LIMITS, Vec::new, 0);
+    assert_eq!(step, Some(Step::Write { start: 0, end: LIMITS.unit, durable: false }));
+    assert_eq!(filling.write_done(LIMITS.unit), None);
+    filling.join_sync();
+    assert_eq!(filling.sync_done(), Some(Synced::To(LIMITS.unit)));
+    assert_eq!(filling.durable_to(LIMITS.unit), LIMITS.unit);
+    assert_eq!((filling.low(), filling.waiting_since()), (None, None));
+}

@@ -42,7 +42,7 @@ impl Recovery<'_> {
         if head.is_linked_sealed() {
             self.damage(block, "the footer is damaged; its records were found one by one");
             walk.holes.iter().for_each(|place| self.damage(block, &hole(place)));
-            self.take_records(block, head, head.sequence, &walk.entries_with_damaged());
+            self.take_walked(block, head, head.sequence, &walk.entries_with_damaged());
             return;
         }
         self.tally.open_blocks.fetch_add(1, SeqCst);
@@ -50,8 +50,21 @@ impl Recovery<'_> {
         self.tally.torn.fetch_add(verdict.torn, SeqCst);
         verdict.damaged.iter().for_each(|place| self.damage(block, &hole(place)));
         self.shared.go_on_behind(verdict.dropped);
-        self.take_records(block, head, head.sequence, &verdict.entries);
-        self.seal(store, block, head.sequence, verdict.entries);
+        if self.take_walked(block, head, head.sequence, &verdict.entries) {
+            self.seal(store, block, head.sequence, verdict.entries);
+        }
+    }
+
+    /// Takes in what a walk found. Whether that is all there is: where a piece could not be read there may be more, which a later start finds if
+    /// the block is left as it is.
+    fn take_walked(&self, block: u32, head: &Head, sequence: u64, found: &[FooterEntry]) -> bool {
+        self.take_records(block, head, sequence, found);
+        let state = self.shared.blocks.get(block);
+        let all = !state.is_unsure();
+        if !all {
+            state.set_state(BlockState::Damaged);
+        }
+        all
     }
 
     /// A block whose header is damaged: its footer, or the links of other blocks, may tell what it was.
@@ -81,7 +94,7 @@ impl Recovery<'_> {
                         verdict.entries
                     }
                 };
-                self.take_records(block, &Head::default(), sequence, &entries);
+                self.take_walked(block, &Head::default(), sequence, &entries);
                 return;
             }
         }

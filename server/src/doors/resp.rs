@@ -11,7 +11,7 @@
 //! * `command`, `table`: what commands there are. `families`: what they do, one file each. A new family is a file and a line in `table`.
 //! * `queue`: commands that wait, and who must wait for whom. `run`, `exec`: one command, several as one.
 //! * `range`, `bitwise`, `subsequence`, `extended`: what commands on strings work out: ranges, bits, what two have in common, sums.
-//! * `view`: what a transaction saw and stages. `item`: how values lie in records. `expiry`: when they end. `dump`, `lzf`: how they travel. `glob`: patterns of keys. `databases`: which set a database is.
+//! * `view`: what a transaction saw and stages. `place`: a key in a database. `item`: how values lie in records. `expiry`: when they end. `dump`, `lzf`: how they travel. `glob`: patterns of keys. `databases`: which set a database is.
 //! * `session`: a connection's state. `clients`: all connections. `counters`, `slowlog`: what was done. `fail`: errors.
 //! * `door`: what ties it to the node. `serve`: from an accepted socket to a connection.
 
@@ -36,6 +36,7 @@ mod item;
 mod lzf;
 mod number;
 pub mod parse;
+mod place;
 mod queue;
 mod range;
 mod reply;

@@ -9,7 +9,7 @@
 //! * `connection`: one task per client: reads, takes commands in order, sends answers in order. `buffers`: what all share.
 //! * `parse`, `inline`: bytes to arguments. `request`: those arguments. `reply`: answers to bytes. `number`: numbers in both.
 //! * `command`, `table`: what commands there are. `families`: what they do, one file each. A new family is a file and a line in `table`.
-//! * `queue`: commands that wait, and who must wait for whom. `run`, `exec`: one command, several as one.
+//! * `queue`: commands that wait, and who must wait for whom. `together`: those who wait for a device. `run`, `exec`: one command, several as one.
 //! * `range`, `bitwise`, `subsequence`, `extended`: what commands on strings work out: ranges, bits, what two have in common, sums.
 //! * `view`: what a transaction saw and stages. `place`: a key in a database. `item`: how values lie in records. `expiry`: when they end. `dump`, `lzf`: how they travel. `glob`: patterns of keys. `databases`: which set a database is.
 //! * `session`: a connection's state. `clients`: all connections. `counters`, `slowlog`: what was done. `fail`: errors.
@@ -47,7 +47,8 @@ mod session;
 mod slowlog;
 mod subsequence;
 mod table;
+mod together;
 mod view;
 
 pub use door::{Door, Shared};
-pub use serve::{look_after, refuse, serve};
+pub use serve::{look_after, refuse, serve, wake_together};

@@ -47,6 +47,8 @@ mod session;
 mod slowlog;
 mod subsequence;
 mod table;
+#[cfg(test)]
+mod tests;
 mod together;
 mod view;
 

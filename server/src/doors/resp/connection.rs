@@ -35,7 +35,7 @@ use super::{
 
 /// Commands taken before other connections have their turn, and the time after which no more are taken.
 const TURN: usize = 256;
-const TURN_TIME: Duration = Duration::from_millis(1);
+pub(super) const TURN_TIME: Duration = Duration::from_millis(1);
 /// Bytes of answers that are sent before more is done.
 const ENOUGH: usize = 256 << 10;
 

@@ -166,6 +166,7 @@ impl Worker {
         let redis = resp::Door::new(&state, self.index).map(Arc::new);
         if let Some(redis) = &redis {
             tokio::spawn(resp::look_after(Arc::clone(redis)));
+            tokio::spawn(resp::wake_together(Arc::clone(redis)));
         }
         let listeners = [(Through::Grpc, Some(self.listener)), (Through::Resp, self.resp)];
         for (through, listener) in listeners {

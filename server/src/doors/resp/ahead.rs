@@ -7,9 +7,9 @@ use smallvec::SmallVec;
 use super::{
     command::{Flags, Keys},
     door::Door,
+    place::Place,
     request::Request,
     table::{self, Entry},
-    view::Place,
 };
 
 /// Requests that are understood before the first of them is begun.

@@ -119,7 +119,7 @@ impl Flags {
     pub const ONCE: Self = Self(1 << 14);
 
     /// Mostly writes its key without a look at what is there.
-    pub const BLIND: Self = Self(1 << 14);
+    pub const BLIND: Self = Self(1 << 15);
 
     const NAMES: [(Self, &str); 11] = [
         (Self::WRITE, "write"),

@@ -4,6 +4,9 @@
 //! read buffer is the thread's, the answers' is given back, and commands that wait lie in boxes of their own. A client that does not
 //! read its answers is read from no more; one that sends slowly costs what it has sent.
 
+mod commands;
+mod transfer;
+
 use std::{
     future::Future,
     io,
@@ -13,30 +16,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
-use tokio::{io::AsyncWrite, net::TcpStream};
-use tokio_util::io::poll_read_buf;
+use bytes::BytesMut;
+use tokio::net::TcpStream;
 
 use super::{
-    ahead::{self, AHEAD, Ahead, Known},
+    ahead::Ahead,
     buffers,
     clients::{Connected, End},
-    command::{Flags, Handler},
-    counters,
     door::Door,
-    fail::Fail,
-    parse::{Bounds, Parsed, Parser, ProtocolError},
-    queue::{Queue, Turn},
+    parse::{Parser, ProtocolError},
+    queue::Queue,
     reply::Reply,
     request::Request,
     run::{Ended, Job},
     session::Session,
-    table::{self, Entry},
+    table::Entry,
 };
 
 /// Commands taken before other connections have their turn, and the time after which no more are taken.
 const TURN: usize = 256;
-const TURN_TIME: Duration = Duration::from_millis(1);
+pub(super) const TURN_TIME: Duration = Duration::from_millis(1);
 /// Bytes of answers that are sent before more is done.
 const ENOUGH: usize = 256 << 10;
 
@@ -73,9 +72,6 @@ impl<R, F> Drop for Connection<R, F> {
         receiving.store(receiving.load(Relaxed) - self.held as u64, Relaxed);
     }
 }
-
-const TOO_MUCH: Fail =
-    Fail::text("BUSY the node receives more at once than worker-receiving allows; try again");
 
 /// Why a turn ended.
 enum Stop {
@@ -171,158 +167,6 @@ where
         self.door.shared.config.output_buffer as usize
     }
 
-    /// Takes the next command from what was read; whether there was one.
-    fn take(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.ahead.is_empty() && self.broken.is_none() {
-            self.understand();
-        }
-        let Some(Ahead { request, named, known }) = self.ahead.pop() else {
-            if let (Some(error), Some(session)) = (self.broken, &mut self.session) {
-                session.closing = true;
-                self.hang_up();
-                self.fail(None, &Fail::new(format!("ERR {error}")));
-            }
-            return false;
-        };
-        match self.admit(named, &request) {
-            Ok(Some(entry)) => self.start(entry, request, known, cx),
-            Ok(None) => {}
-            Err((entry, fail)) => self.fail(entry, &fail),
-        }
-        true
-    }
-
-    /// Takes requests from what was read: several at once, so that what they will read is on its way to the CPU meanwhile. Whoever is
-    /// not authenticated is understood one request at a time: the next one may be allowed more.
-    fn understand(&mut self) {
-        let Some(session) = &self.session else { return };
-        let authenticated = session.authenticated;
-        let request_max = self.door.shared.config.request_max as usize;
-        let most = if authenticated { AHEAD } else { 1 };
-        while self.ahead.len() < most {
-            let request =
-                match self.parser.parse(&self.input, Bounds { authenticated, request_max }) {
-                    Ok(Parsed::More) => break,
-                    Ok(Parsed::Nothing(len)) => {
-                        let _ = self.input.split_to(len);
-                        continue;
-                    }
-                    Ok(Parsed::Request(len, spans)) => {
-                        Request::new(self.input.split_to(len).freeze(), spans)
-                    }
-                    Ok(Parsed::Inline(len, bytes, spans)) => {
-                        let _ = self.input.split_to(len);
-                        Request::new(Bytes::from(bytes), spans)
-                    }
-                    Err(error) => {
-                        self.broken = Some(error);
-                        break;
-                    }
-                };
-            self.ahead.push(Ahead::new(request));
-        }
-        if self.ahead.len() > 1 {
-            ahead::fetch(&self.door, session.db, &mut self.ahead);
-        }
-        self.ahead.reverse();
-    }
-
-    /// The command a request is, if it is to be done now; `None` when it was queued.
-    fn admit(
-        &mut self,
-        named: Option<Entry>,
-        request: &Request,
-    ) -> Result<Option<Entry>, (Option<Entry>, Fail)> {
-        let Some(session) = &mut self.session else { return Ok(None) };
-        let found = table::find(named, request);
-        let allowed = match &found {
-            Ok(entry) => session.may(*entry),
-            Err(fail) => Err(fail.clone()),
-        };
-        if let Err(fail) = allowed {
-            let named = found.ok().or(named);
-            if named.is_some_and(|entry| matches!(entry.command.handler, Handler::Exec)) {
-                session.leave_multi();
-                session.unwatch();
-                return Err((named, Fail::exec_aborted(&fail)));
-            }
-            session.refuse();
-            if named.is_none() && (request.is(0, "POST") || request.is(0, "HOST:")) {
-                // A web page that has a browser talk to us: it learns nothing, and what follows is not looked at.
-                session.closing = true;
-                self.hang_up();
-                (self.output, self.sent) = (Vec::new(), 0);
-                return Ok(None);
-            }
-            return Err((named, fail));
-        }
-        let Ok(entry) = found else { return Ok(None) };
-        session.client.command.store(entry.number as u16, Relaxed);
-        let flags = entry.command.flags;
-        if session.multi.is_none() || flags.has(Flags::NOT_QUEUED) {
-            return Ok(Some(entry));
-        }
-        if flags.has(Flags::NO_MULTI) {
-            session.refuse();
-            let fail = Fail::text("ERR Command not allowed inside a transaction");
-            return Err((Some(entry), fail));
-        }
-        let most = self.door.shared.config.request_max as usize;
-        if let Err(fail) = session.queue(entry, request, most) {
-            session.refuse();
-            return Err((Some(entry), fail));
-        }
-        self.answer(|_, reply| reply.simple("QUEUED"));
-        Ok(None)
-    }
-
-    /// Begins a command, or has it wait for those before it.
-    fn start(
-        &mut self,
-        entry: Entry,
-        request: Request,
-        known: Option<Known>,
-        cx: &mut Context<'_>,
-    ) {
-        let Some(session) = &mut self.session else { return };
-        match entry.command.handler {
-            Handler::Session(handler) => {
-                let mut reply = Reply::new(session.resp3);
-                let done = handler(session, &self.door, &request, &mut reply);
-                let done = done.and_then(|()| reply.complete());
-                if let Err(fail) = &done {
-                    reply.truncate(0);
-                    reply.error(fail.bytes());
-                    self.door.counters.error(fail);
-                }
-                let turn = Turn { entry, wanted: true, began: self.queue.now };
-                self.queue.count(&turn, Some(&request), done.is_err());
-                if session.answered() {
-                    self.queue.push_ready(reply, &mut self.output);
-                }
-            }
-            _ if self.queue.conflicts(entry, &request) => {
-                self.stalled = Some((entry, request));
-            }
-            Handler::Keys(handler) => {
-                let (db, resp3, wanted) = (session.db, session.resp3, session.answered());
-                let turn = Turn { entry, wanted, began: self.queue.now };
-                let job = Job::Keys(entry, handler, request, db);
-                self.queue.start(turn, job, known, resp3, cx, &mut self.output);
-            }
-            Handler::Alone(_) | Handler::Exec => {
-                let (resp3, wanted) = (session.resp3, session.answered());
-                let turn = Turn { entry, wanted, began: self.queue.now };
-                if let Some(session) = self.session.take() {
-                    let job = Job::Alone(entry, request, session);
-                    self.queue.start(turn, job, None, resp3, cx, &mut self.output);
-                    self.session = self.queue.session();
-                }
-            }
-            Handler::Container => {}
-        }
-    }
-
     /// Takes what has come of the commands that wait.
     fn collect(&mut self, cx: &mut Context<'_>) {
         if self.queue.is_waiting() {
@@ -331,109 +175,6 @@ where
                 self.session = Some(session);
             }
         }
-    }
-
-    /// Answers a command that was refused.
-    fn fail(&mut self, entry: Option<Entry>, fail: &Fail) {
-        self.door.counters.error(fail);
-        if let Some(entry) = entry {
-            self.door.counters.rejected(entry.number);
-        }
-        self.answer(|_, reply| reply.error(fail.bytes()));
-    }
-
-    fn answer(&mut self, write: impl FnOnce(&mut Session, &mut Reply)) {
-        let Some(session) = &mut self.session else { return };
-        let mut reply = Reply::new(session.resp3);
-        write(session, &mut reply);
-        if session.answered() {
-            self.queue.push_ready(reply, &mut self.output);
-        }
-    }
-
-    /// Reads no more.
-    fn hang_up(&mut self) {
-        self.deaf = true;
-        self.input = BytesMut::new();
-        self.ahead = Vec::new();
-        self.broken = None;
-        self.may_hold();
-        self.parser = Parser::default();
-    }
-
-    /// Reads what has come; whether something has.
-    fn read(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        let mut buffer = std::mem::take(&mut self.input);
-        buffers::make_room(&mut buffer, self.parser.needed());
-        let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut buffer);
-        let read = match read {
-            Poll::Pending => None,
-            Poll::Ready(Ok(count)) => Some(count),
-            Poll::Ready(Err(error)) => return Err(error),
-        };
-        if buffer.is_empty() {
-            buffers::give_back(buffer);
-        } else {
-            self.input = buffer;
-        }
-        match read {
-            None => Ok(false),
-            Some(0) => {
-                // What was asked before is still answered.
-                self.hang_up();
-                if let Some(session) = &mut self.session {
-                    session.closing = true;
-                }
-                Ok(false)
-            }
-            Some(count) if !self.may_hold() => {
-                tracing::debug!(count, "a request was given up: the worker receives too much");
-                self.hang_up();
-                if let Some(session) = &mut self.session {
-                    session.closing = true;
-                }
-                self.fail(None, &TOO_MUCH);
-                Ok(false)
-            }
-            Some(count) => {
-                self.connected.client.touch(self.queue.now);
-                counters::add(&self.door.counters.bytes_in, count as u64);
-                Ok(true)
-            }
-        }
-    }
-
-    /// Counts what is held of an incomplete request; whether the worker has room for it.
-    fn may_hold(&mut self) -> bool {
-        let held = self.input.len().saturating_sub(buffers::READ);
-        let receiving = &self.door.counters.receiving;
-        let all = receiving.load(Relaxed) + held as u64 - self.held as u64;
-        let grows = held > self.held;
-        receiving.store(all, Relaxed);
-        self.held = held;
-        !grows || all <= self.door.state.limits.worker_receiving as u64
-    }
-
-    /// Sends answers as far as the client takes them.
-    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        while self.sent < self.output.len() {
-            let bytes = &self.output[self.sent..];
-            match Pin::new(&mut self.stream).poll_write(cx, bytes) {
-                Poll::Pending => {
-                    buffers::forget_sent(&mut self.output, &mut self.sent);
-                    return Ok(());
-                }
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(count)) => {
-                    self.sent += count;
-                    counters::add(&self.door.counters.bytes_out, count as u64);
-                }
-                Poll::Ready(Err(error)) => return Err(error),
-            }
-        }
-        self.sent = 0;
-        buffers::give_back_output(std::mem::take(&mut self.output));
-        Ok(())
     }
 
     /// Whether everything is answered and nothing more will be asked.

@@ -17,6 +17,7 @@ use super::{
     fail::Fail,
     slowlog::SlowLog,
     table,
+    together::Together,
 };
 use crate::{
     config::RespConfig,
@@ -141,6 +142,8 @@ pub struct Door {
     pub worker: usize,
     /// The worker's own counters.
     pub counters: Arc<Counters>,
+    /// The worker's connections that wait for a device.
+    pub together: Together,
 }
 
 impl Door {
@@ -148,7 +151,13 @@ impl Door {
     pub fn new(state: &Arc<State>, worker: usize) -> Option<Self> {
         let shared = Arc::clone(state.resp.as_ref()?);
         let counters = Arc::clone(&shared.counters[worker]);
-        Some(Self { state: Arc::clone(state), shared, worker, counters })
+        Some(Self {
+            state: Arc::clone(state),
+            shared,
+            worker,
+            counters,
+            together: Together::default(),
+        })
     }
 
     /// The namespace it serves.

@@ -10,12 +10,13 @@ use super::{
     command::{Flags, Handler},
     door::Door,
     fail::{CONTENDED, Done, Fail},
+    place::Place,
     reply::Reply,
     request::Request,
     run::{ATTEMPTS, EAGER_ATTEMPTS, Wait, seen, wait_for},
     session::{Modes, Multi, Session, Watched},
     table::Entry,
-    view::{Committed, Halt, LOOKED_MAX, Place, TOO_MANY_KEYS, View},
+    view::{Committed, Halt, LOOKED_MAX, TOO_MANY_KEYS, View},
 };
 
 /// EXEC without MULTI.

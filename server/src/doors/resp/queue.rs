@@ -27,6 +27,7 @@ use super::{
     run::{self, Ended, Job, Wait},
     session::Session,
     table::Entry,
+    together::Joined,
 };
 
 /// Commands of one connection that are not applied yet.
@@ -120,6 +121,8 @@ pub struct Queue<R, F> {
     client: Arc<Client>,
     spare: Vec<Slot<F>>,
     session: Option<Box<Session>>,
+    /// When it joined the others that wait for a device.
+    joined: Joined,
 }
 
 impl<R, F> Queue<R, F>
@@ -141,6 +144,7 @@ where
             now: Instant::now(),
             spare: Vec::new(),
             session: None,
+            joined: Joined::default(),
         }
     }
 
@@ -325,7 +329,7 @@ where
                 }
                 Item::Settling(reply, slot) => (reply, slot),
             };
-            match poll(&mut slot, cx) {
+            match self.door.together.poll(cx, &mut self.joined, |cx| poll(&mut slot, cx)) {
                 Poll::Pending => return self.items.push_front(Item::Settling(reply, slot)),
                 Poll::Ready(ended) => {
                     self.keep(slot);

@@ -15,7 +15,7 @@ use super::{
 const KEPT: usize = 64;
 const KEPT_BYTES: usize = 16 << 10;
 /// Bytes of an answer, and of all answers of a transaction together.
-const LEN_MAX: usize = 64 << 20;
+pub const LEN_MAX: usize = 64 << 20;
 /// What a type's letter, a number, a line's end and the like take at most beside the text.
 const FRAME: usize = 32;
 

@@ -44,6 +44,11 @@ pub fn refuse(stream: &std::net::TcpStream) {
     let _ = std::io::Write::write(&mut &*stream, FULL);
 }
 
+/// Wakes the worker's connections when what they wait for may be durable. Never ends.
+pub async fn wake_together(door: Arc<Door>) {
+    door.together.run().await;
+}
+
 /// Ends connections that have been idle for too long, and all of the worker's when the node stops.
 pub async fn look_after(door: Arc<Door>) {
     let stopped = door.state.stopped();

@@ -7,9 +7,9 @@ use cairn_engine::Sight;
 use super::{
     clients::Client,
     fail::{Done, Fail, NO_AUTH},
+    place::Place,
     request::Request,
     table::Entry,
-    view::Place,
 };
 
 /// Most commands between MULTI and EXEC.

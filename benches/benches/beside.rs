@@ -81,6 +81,9 @@ const MOST_TIME: Duration = Duration::from_secs(3);
 /// Between turns: what is under way comes to its end, and does not count for the next load.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// One of a turn's figures.
+type Figure = fn(&Turn) -> f64;
+
 /// The loads, in the order of their turns.
 const LOADS: [&str; 3] = ["reads alone", "with writes only", "with defragmenter"];
 
@@ -283,14 +286,14 @@ fn print_turn(what: &str, turn: &Turn) {
 fn report(turns: &[Vec<Turn>; 3]) {
     println!("\nmedian (least, most), us");
     for (what, turns) in LOADS.iter().zip(turns) {
-        let cell = |of: fn(&Turn) -> f64| {
+        let cell = |of: Figure| {
             let (least, median, most) = spread(turns, of);
             format!("{median:.0} ({least:.0}, {most:.0})")
         };
         let (p50, p99, p999) = (cell(|t| t.p50), cell(|t| t.p99), cell(|t| t.p999));
         println!("{what:<18} p50 {p50:<20} p99 {p99:<22} p99.9 {p999}");
     }
-    let named: [(&str, fn(&Turn) -> f64); 3] =
+    let named: [(&str, Figure); 3] =
         [("p50", |t| t.p50), ("p99", |t| t.p99), ("p99.9", |t| t.p999)];
     for (name, of) in named {
         let [alone, beside, reclaiming] = [0, 1, 2].map(|load| spread(&turns[load], of).1);
@@ -305,7 +308,7 @@ fn report(turns: &[Vec<Turn>; 3]) {
 }
 
 /// The least, the median and the most.
-fn spread(turns: &[Turn], of: fn(&Turn) -> f64) -> (f64, f64, f64) {
+fn spread(turns: &[Turn], of: Figure) -> (f64, f64, f64) {
     let mut all: Vec<f64> = turns.iter().map(of).collect();
     all.sort_by(f64::total_cmp);
     (all[0], all[all.len() / 2], all[all.len() - 1])

@@ -12,8 +12,10 @@
 //! A crash between any two steps leaves a record in both blocks or in one of them, never in none. A damaged record is not moved: its block is
 //! pinned and stays as it is.
 //!
-//! It is throttled by nothing but the free blocks: it works while they are fewer than the mark at which it starts, a block at a time, so as
-//! fast as they are taken. While writers need not wait it keeps to one block in flight.
+//! It works while free blocks are fewer than the mark at which it starts, in small steps, about as fast as users write (`pace`), and as fast as it
+//! can while somebody waits for room. Until then it has few reads in flight, so that those of users need not queue behind them.
+
+mod pace;
 
 use std::{
     collections::VecDeque,
@@ -27,6 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::pace::{Pace, Signs};
 use super::{Namespace, guard::Guarding, lying::Lying, truncate::Dropped};
 use crate::{
     device::{IoKind, IoResult, reactor},
@@ -46,6 +49,9 @@ use crate::{
 
 /// Blocks being read while another is moved, when writers are about to wait.
 const AHEAD_PRESSED: usize = 3;
+/// Pieces of a victim being read at once when nothing is urgent, and when somebody waits for room.
+const READS: usize = 1;
+const READS_AWAITED: usize = 4;
 /// Records moved in one turn.
 const MOVES_PER_TURN: usize = 128;
 /// How many index entries are asked for ahead.
@@ -69,6 +75,8 @@ pub(super) struct Defragmenter {
     victims: u32,
     progress: Progress,
     guarding: Guarding,
+    /// None: as fast as it can.
+    pace: Option<Pace>,
 }
 
 /// Whether reclaiming wins anything.
@@ -88,12 +96,16 @@ struct Victim {
     sequence: u64,
     /// Its footer told of all its records.
     complete: bool,
+    /// Bytes that lived and that were dead in it when it was chosen.
+    live: u32,
+    dead: u32,
     stage: Stage,
 }
 
 enum Stage {
     Entries(Reading<(Vec<FooterEntry>, bool)>),
-    Records(Vec<FooterEntry>, Reading<Pieces>),
+    /// Since when, if one piece is read at a time.
+    Records(Vec<FooterEntry>, Reading<Pieces>, Option<Duration>),
     /// Being moved; the number says how far.
     Moving(Vec<FooterEntry>, Pieces, usize),
 }
@@ -105,6 +117,8 @@ pub(super) enum Turn {
     Worked,
     /// It waits for a read or for room, and its waker will be called.
     Waits,
+    /// It has gone as far as its pace allows: call again after [`pace::PAUSE`].
+    Paced,
     /// There is nothing to do.
     Idle,
 }
@@ -121,7 +135,7 @@ enum Moved {
 }
 
 impl Defragmenter {
-    /// The defragmenter of device number `store`.
+    /// The defragmenter of device number `store`, which goes as fast as it can.
     pub(super) fn new(store: usize) -> Self {
         Self {
             store,
@@ -131,7 +145,14 @@ impl Defragmenter {
             victims: 0,
             progress: Progress::default(),
             guarding: Guarding::default(),
+            pace: None,
         }
+    }
+
+    /// The same, at the pace of users' writes.
+    fn paced(mut self) -> Self {
+        self.pace = Some(Pace::default());
+        self
     }
 
     /// Goes on as far as it can without waiting.
@@ -143,8 +164,9 @@ impl Defragmenter {
         self.take_victims(namespace, store);
         let mut context = Context::from_waker(waker);
         let mut worked = false;
+        let reads = if self.may_go_slowly(store) { READS } else { READS_AWAITED };
         for victim in &mut self.ahead {
-            worked |= victim.read_on(namespace, &mut context);
+            worked |= victim.read_on(namespace, reads, &mut self.pace, &mut context);
         }
         let Some(first) = self.ahead.front_mut() else { return Turn::Idle };
         let Stage::Moving(entries, pieces, next) = &mut first.stage else {
@@ -160,12 +182,22 @@ impl Defragmenter {
         };
         let turn = store.room.turn();
         let end = (*next + MOVES_PER_TURN).min(entries.len());
-        while *next < end {
+        let signs = signs(namespace, store, first.live, first.dead);
+        let mut left = self.pace.as_mut().map_or(u64::MAX, |pace| pace.look(&signs));
+        if left == 0 && *next < end {
+            return if worked { Turn::Worked } else { Turn::Paced };
+        }
+        while *next < end && left > 0 {
             if let Some(ahead) = entries.get(*next + PREFETCH_AHEAD) {
                 namespace.index.prefetch(ahead.digest);
             }
             match moving.one(&entries[*next], pieces) {
-                Moved::Done => *next += 1,
+                Moved::Done => {
+                    let bytes = entries[*next].size.bytes();
+                    self.pace.as_mut().into_iter().for_each(|pace| pace.spend(bytes));
+                    left = left.saturating_sub(bytes);
+                    *next += 1;
+                }
                 Moved::Over => return Turn::Idle,
                 Moved::Stuck => {
                     // The others may fit in what room is left; if it is none of them, nothing is to be won.
@@ -183,7 +215,7 @@ impl Defragmenter {
                 }
             }
         }
-        if end == entries.len() {
+        if *next == entries.len() {
             let (block, complete) = (first.block, first.complete);
             if !complete && namespace.shared.blocks.get(block).in_use() > 0 {
                 // Its footer is damaged, and not all that the index has here was found.
@@ -211,8 +243,14 @@ impl Defragmenter {
             self.victims += 1;
             let entries = Box::pin(survey::entries(Arc::clone(&namespace.shared), block));
             let stage = Stage::Entries(entries);
-            self.ahead.push_back(Victim { block, sequence, complete: true, stage });
+            let (live, dead) = (state.in_use(), state.dead_bytes());
+            self.ahead.push_back(Victim { block, sequence, complete: true, live, dead, stage });
         }
+    }
+
+    /// Whether it has a pace to keep to and nobody waits for room.
+    fn may_go_slowly(&self, store: &Store) -> bool {
+        self.pace.is_some() && !store.is_awaited()
     }
 
     /// Whether free blocks are plenty, but tombstones wait for the horizon to move.
@@ -288,7 +326,13 @@ const TOMBSTONES_PART: u64 = 64;
 
 impl Victim {
     /// Takes what has been read and asks for what is next. Returns whether anything came.
-    fn read_on(&mut self, namespace: &Namespace, context: &mut Context<'_>) -> bool {
+    fn read_on(
+        &mut self,
+        namespace: &Namespace,
+        reads: usize,
+        pace: &mut Option<Pace>,
+        context: &mut Context<'_>,
+    ) -> bool {
         match &mut self.stage {
             Stage::Entries(reading) => {
                 let Poll::Ready(read) = reading.as_mut().poll(context) else { return false };
@@ -305,13 +349,21 @@ impl Victim {
                     self.block,
                     self.sequence,
                     wanted,
+                    reads,
                 ));
-                self.stage = Stage::Records(entries, pieces);
+                let since = (reads == 1).then(|| namespace.shared.clock.monotonic());
+                self.stage = Stage::Records(entries, pieces, since);
                 true
             }
-            Stage::Records(entries, reading) => {
+            Stage::Records(entries, reading, since) => {
                 let Poll::Ready(read) = reading.as_mut().poll(context) else { return false };
-                let entries = std::mem::take(entries);
+                let (entries, since) = (std::mem::take(entries), *since);
+                if let (Some(pace), Some(since), Ok(Pieces::Read(pieces))) = (pace, since, &read)
+                    && !pieces.is_empty()
+                {
+                    let took = namespace.shared.clock.monotonic().saturating_sub(since);
+                    pace.read(took / pieces.len() as u32);
+                }
                 match read {
                     Ok(pieces) => self.stage = Stage::Moving(entries, pieces, 0),
                     Err(error) => return self.unreadable(namespace, &error),
@@ -349,6 +401,20 @@ impl Victim {
         namespace.shared.blocks.get(self.block).pin();
         self.stage = Stage::Moving(Vec::new(), Pieces::Read(Vec::new()), 0);
         true
+    }
+}
+
+/// How things are for the pace at which a victim with so many bytes alive and dead is moved.
+fn signs(namespace: &Namespace, store: &Store, live: u32, dead: u32) -> Signs {
+    let shared = &namespace.shared;
+    Signs {
+        now: shared.clock.monotonic(),
+        // Digests spread writes evenly over the devices.
+        written: shared.counters.bytes_written.get() / shared.stores.len() as u64,
+        live,
+        dead,
+        reserve_pct: store.reserve_pct(),
+        awaited: store.is_awaited(),
     }
 }
 
@@ -478,7 +544,7 @@ pub(super) fn run(namespace: &Weak<Namespace>, store: usize, kind: IoKind, stop:
         tracing::warn!(%error, "no ring for the defragmenter: it uses the thread pool");
     }
     let waker = reactor::waker();
-    let mut defragmenter = Defragmenter::new(store);
+    let mut defragmenter = Defragmenter::new(store).paced();
     if let Some(namespace) = namespace.upgrade() {
         namespace.shared.stores[store].defragmenter.listen(waker.clone());
     }
@@ -490,6 +556,7 @@ pub(super) fn run(namespace: &Weak<Namespace>, store: usize, kind: IoKind, stop:
         drop(namespace);
         match turn {
             Turn::Worked => drop(reactor::turn()),
+            Turn::Paced => reactor::park(Some(Instant::now() + pace::PAUSE)),
             Turn::Waits => reactor::park(Some(Instant::now() + LOOK_WAITING)),
             Turn::Idle => reactor::park(Some(Instant::now() + LOOK_IDLE)),
         }

@@ -119,6 +119,12 @@ impl Space {
         self.free() <= self.marks.privileged
     }
 
+    /// How many blocks are left of those between the mark at which the defragmenter starts and the one at which writers wait, in per cent.
+    pub(super) fn reserve_pct(&self) -> u32 {
+        let all = self.marks.start - self.marks.privileged;
+        self.free().saturating_sub(self.marks.privileged).min(all) * 100 / all
+    }
+
     /// Whether there is more free space than anybody is going to ask for soon.
     pub(super) fn is_ample(&self) -> bool {
         self.free() > 2 * self.marks.start

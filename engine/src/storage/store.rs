@@ -188,6 +188,16 @@ impl Store {
         self.space.is_pressed()
     }
 
+    /// How many of the free blocks are left that lie between the mark at which the defragmenter starts and the one at which writers wait, in per cent.
+    pub(crate) fn reserve_pct(&self) -> u32 {
+        self.space.reserve_pct()
+    }
+
+    /// Whether somebody waits for room while free blocks are few.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_pressed() && self.room.is_awaited()
+    }
+
     /// A record has left its block, and with it so many live bytes; it lives on in another one.
     pub(super) fn moved(&self, bytes: u32) {
         self.space.unused(u64::from(bytes));

@@ -13,8 +13,6 @@ use crate::{
 
 /// The most that is read at once, in bytes.
 const PIECE: u32 = 128 << 10;
-/// Pieces in flight.
-const PIECES_IN_FLIGHT: usize = 4;
 /// Bytes that nobody wants are read along if there are no more of them than this in a row.
 const GAP: u32 = 8 << 10;
 
@@ -77,12 +75,13 @@ impl Pieces {
     }
 }
 
-/// Reads `wanted`, ranges of bytes in ascending order, of the life of `block` with this sequence.
+/// Reads `wanted`, ranges of bytes in ascending order, of the life of `block` with this sequence; at most `in_flight` pieces at a time, at least one.
 pub(crate) async fn pieces(
     shared: impl Deref<Target = Shared>,
     block: u32,
     sequence: u64,
     wanted: Vec<Range<u32>>,
+    in_flight: usize,
 ) -> IoResult<Pieces> {
     let state = shared.blocks.get(block);
     if let Some(image) = state.image().filter(|_| state.sequence() == sequence) {
@@ -94,7 +93,7 @@ pub(crate) async fn pieces(
     let mut flying: VecDeque<(u32, usize, Completion<AlignedBuf>)> = VecDeque::new();
     let mut done = Vec::new();
     loop {
-        while flying.len() < PIECES_IN_FLIGHT
+        while flying.len() < in_flight.max(1)
             && let Some(range) = ranges.next()
         {
             let len = (range.end - range.start) as usize;

@@ -33,6 +33,11 @@ impl WaitList {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// Whether anybody has waited since the last change.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.wakers.lock().is_empty()
+    }
+
     /// Completes when something changed after `turn` was taken.
     pub(crate) fn changed_since(&self, turn: u64) -> Changed<'_> {
         Changed { list: self, turn, registered: None }

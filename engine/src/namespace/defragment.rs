@@ -207,10 +207,9 @@ impl Defragmenter {
                     return Turn::Worked;
                 }
                 Moved::NoRoom => {
-                    let mut changed = std::pin::pin!(store.room.changed_since(turn));
-                    return match changed.as_mut().poll(&mut context) {
-                        Poll::Ready(()) => Turn::Worked,
-                        Poll::Pending => Turn::Waits,
+                    return match store.room.tell(turn, waker) {
+                        true => Turn::Waits,
+                        false => Turn::Worked,
                     };
                 }
             }

@@ -38,7 +38,21 @@ struct Life {
     /// Bytes that somebody was promised to be durable.
     wanted: AtomicU32,
     failure: OnceLock<Box<str>>,
-    waiters: Mutex<Vec<(u32, Waker)>>,
+    waiters: Mutex<Waiters>,
+}
+
+/// Who waits until a place is durable.
+#[derive(Debug, Default)]
+struct Waiters {
+    next: u64,
+    list: Vec<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    number: u64,
+    end: u32,
+    waker: Waker,
 }
 
 impl Image {
@@ -83,13 +97,20 @@ impl Image {
     /// Says that everything below `end` survives power loss, and returns who waits for it.
     pub(super) fn advance_synced(&self, end: u32) -> Vec<Waker> {
         self.life.synced.store(end, SeqCst);
-        self.life.waiters.lock().extract_if(.., |(at, _)| *at <= end).map(|(_, w)| w).collect()
+        let list = &mut self.life.waiters.lock().list;
+        list.extract_if(.., |waiter| waiter.end <= end).map(|waiter| waiter.waker).collect()
+    }
+
+    /// How many wait for durability.
+    #[cfg(test)]
+    fn waiting(&self) -> usize {
+        self.life.waiters.lock().list.len()
     }
 
     /// Says that the device failed, and returns everybody who waits.
     pub(super) fn fail(&self, cause: &str) -> Vec<Waker> {
         let _ = self.life.failure.set(cause.into());
-        self.life.waiters.lock().drain(..).map(|(_, waker)| waker).collect()
+        self.life.waiters.lock().list.drain(..).map(|waiter| waiter.waker).collect()
     }
 
     /// Completes when everything below `end` survives power loss; with the cause when the device failed.
@@ -98,13 +119,24 @@ impl Image {
     }
 }
 
-/// The future of [`Image::durable`].
+/// The future of [`Image::durable`]. Who drops it does not wait any more.
 #[derive(Debug)]
 pub(crate) struct Durable {
     image: Arc<Image>,
     end: u32,
-    /// The waker that stands in the list, so that a second poll does not add it again.
-    registered: Option<Waker>,
+    /// The number and the waker that stand in the list, so that a second poll does not add it again.
+    registered: Option<(u64, Waker)>,
+}
+
+impl Drop for Durable {
+    fn drop(&mut self) {
+        // Whoever made it durable has emptied the list.
+        if let Some((number, _)) = &self.registered
+            && self.state().is_pending()
+        {
+            self.image.life.waiters.lock().list.retain(|waiter| waiter.number != *number);
+        }
+    }
 }
 
 impl Durable {
@@ -117,6 +149,18 @@ impl Durable {
             None => Poll::Pending,
         }
     }
+
+    /// Puts a waker into the list, in place of the one that stands there for this future. Returns its number.
+    fn register(&self, waker: &Waker) -> u64 {
+        let waiters = &mut *self.image.life.waiters.lock();
+        if let Some((number, _)) = &self.registered {
+            waiters.list.retain(|waiter| waiter.number != *number);
+        }
+        waiters.next += 1;
+        let (number, waker) = (waiters.next, waker.clone());
+        waiters.list.push(Waiter { number, end: self.end, waker });
+        number
+    }
 }
 
 impl Future for Durable {
@@ -126,9 +170,9 @@ impl Future for Durable {
         if let Poll::Ready(ready) = self.state() {
             return Poll::Ready(ready);
         }
-        if !self.registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            self.image.life.waiters.lock().push((self.end, cx.waker().clone()));
-            self.registered = Some(cx.waker().clone());
+        if !self.registered.as_ref().is_some_and(|(_, waker)| waker.will_wake(cx.waker())) {
+            let number = self.register(cx.waker());
+            self.registered = Some((number, cx.waker().clone()));
         }
         // The state may have changed before the waker stood in the list; whoever changes it empties the list after.
         self.state()
@@ -191,5 +235,25 @@ impl ImagePool {
     /// Bytes of all images made.
     pub(crate) fn bytes(&self) -> u64 {
         (self.made() * self.block_size) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Readers that give up at their deadlines, one after the other, while a device does not answer: each would leave something behind.
+    #[test]
+    fn who_gives_up_leaves_nothing() {
+        let image = ImagePool::new(16 << 10, 1).take(false).expect("the first one");
+        let mut context = Context::from_waker(Waker::noop());
+        let mut stays = image.durable(100);
+        assert!(Pin::new(&mut stays).poll(&mut context).is_pending());
+        for _ in 0..100 {
+            assert!(Pin::new(&mut image.durable(200)).poll(&mut context).is_pending());
+        }
+        assert_eq!(image.waiting(), 1);
+        assert_eq!(image.advance_synced(100).len(), 1);
+        assert!(Pin::new(&mut stays).poll(&mut context).is_ready());
     }
 }

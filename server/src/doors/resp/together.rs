@@ -18,6 +18,9 @@ use std::{
 
 use parking_lot::Mutex;
 
+/// So many wait at most. Connections that came and went while a device did not answer stay in the list: then all are woken, and those that are there join again.
+const WAITING_MOST: usize = 16_384;
+
 /// Connections that wait, each once.
 #[derive(Debug, Default)]
 pub struct Together {
@@ -36,14 +39,18 @@ impl Together {
     pub async fn run(&self) {
         poll_fn(|cx| {
             self.task.get_or_init(|| cx.waker().clone());
-            self.round.store(self.round.load(Relaxed) + 1, Relaxed);
-            let mut waiting = std::mem::take(&mut *self.waiting.lock());
-            waiting.drain(..).for_each(Waker::wake);
-            // Kept for its memory; nobody has joined meanwhile.
-            *self.waiting.lock() = waiting;
+            self.wake_all();
             Poll::Pending
         })
         .await
+    }
+
+    fn wake_all(&self) {
+        self.round.store(self.round.load(Relaxed) + 1, Relaxed);
+        let mut waiting = std::mem::take(&mut *self.waiting.lock());
+        waiting.drain(..).for_each(Waker::wake);
+        // Kept for its memory; nobody has joined meanwhile.
+        *self.waiting.lock() = waiting;
     }
 
     /// Polls what waits for a device; whoever `cx` is of is woken when it may be time to poll again.
@@ -55,6 +62,9 @@ impl Together {
     ) -> Poll<T> {
         let Some(task) = self.task.get() else { return poll(cx) };
         let polled = poll(&mut Context::from_waker(task));
+        if self.waiting.lock().len() >= WAITING_MOST {
+            self.wake_all();
+        }
         let round = Joined(Some(self.round.load(Relaxed)));
         if polled.is_pending() && *joined != round {
             *joined = round;
@@ -111,5 +121,30 @@ mod tests {
         }
         // The device woke the task, and nobody else.
         assert_eq!(task.0.load(Relaxed), 600);
+    }
+
+    /// Clients that come, wait for a device that does not answer, and go: what is kept of each would grow for as long as it hangs.
+    #[test]
+    fn those_that_went_are_not_kept_for_ever() {
+        let together = Together::default();
+        let (task, stays) = (Arc::<Count>::default(), Arc::<Count>::default());
+        let task_waker = Waker::from(Arc::clone(&task));
+        let mut run = pin!(together.run());
+        assert!(run.as_mut().poll(&mut Context::from_waker(&task_waker)).is_pending());
+        let waker = Waker::from(Arc::clone(&stays));
+        let mut joined = Joined::default();
+        let wait = |waker: &Waker, joined: &mut Joined| {
+            let cx = &mut Context::from_waker(waker);
+            assert!(together.poll(cx, joined, |_| Poll::<()>::Pending).is_pending());
+        };
+        for _ in 0..3 * WAITING_MOST {
+            wait(&waker, &mut joined);
+            wait(Waker::noop(), &mut Joined::default());
+        }
+        assert!(together.waiting.lock().len() <= WAITING_MOST);
+        // Who stays is still woken when the device answers.
+        let before = stays.0.load(Relaxed);
+        assert!(run.as_mut().poll(&mut Context::from_waker(&task_waker)).is_pending());
+        assert_eq!(stays.0.load(Relaxed), before + 1);
     }
 }

@@ -17,6 +17,12 @@ const LARGE: u64 = 128 << 10;
 /// Share of a freed block that is still live, and so is written again.
 const LIVE: f64 = 0.5;
 
+/// So long a device may stand still before starts have to wait for others to end: twice what the table tells of, so that it is the table that judges.
+const STANDSTILL: Duration = Duration::from_millis(128);
+/// The bounds of operations in flight of a thread that follow from it.
+const DEPTH_LEAST: u32 = 1024;
+const DEPTH_MOST: u32 = 65_536;
+
 /// The jobs of a multiple.
 pub fn jobs(job: &Job, multiple: f64) -> Vec<Job> {
     let runtime = job.runtime.unwrap_or(Duration::from_secs(60));
@@ -31,13 +37,21 @@ pub fn jobs(job: &Job, multiple: f64) -> Vec<Job> {
     };
     let threads = base.threads;
     let devices = base.filenames.len().max(1) as f64;
-    let part = |name: &str, op: Op, bytes: u64, rate: f64| Job {
-        name: name.into(),
-        mix: Some(Mix::reads(if op == Op::Read { 100 } else { 0 })),
-        sizes: Some(Sizes::Fixed(bytes)),
-        rate: Some(rate * multiple * devices / f64::from(threads)),
-        threads,
-        ..base.clone()
+    let part = |name: &str, op: Op, bytes: u64, rate: f64| {
+        let rate = rate * multiple * devices / f64::from(threads);
+        let due = (rate * STANDSTILL.as_secs_f64()) as u32;
+        Job {
+            name: name.into(),
+            mix: Some(Mix::reads(if op == Op::Read { 100 } else { 0 })),
+            sizes: Some(Sizes::Fixed(bytes)),
+            rate: Some(rate),
+            depths: match base.depths[..] {
+                [] => vec![due.clamp(DEPTH_LEAST, DEPTH_MOST)],
+                _ => base.depths.clone(),
+            },
+            threads,
+            ..base.clone()
+        }
     };
     match base.engine() {
         Engine::Raw => {
@@ -112,6 +126,9 @@ mod tests {
         let rates: Vec<f64> =
             load.iter().map(|job| job.rate.unwrap() * f64::from(job.threads)).collect();
         assert_eq!(rates, [2.0 * 6.0 * 2000.0, 2.0 * 6.0 * 1000.0]);
+        // 128 ms of 24,000 reads a second on two threads; what the user asked for comes first.
+        assert_eq!(load[0].depth(), 1536);
+        assert_eq!(jobs(&Job { depths: vec![7], ..job.clone() }, 6.0)[0].depth(), 7);
         assert_eq!(load[0].mix().share(Op::Read), 100);
         assert_eq!(load[1].mix().share(Op::Write), 100);
     }

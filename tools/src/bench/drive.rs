@@ -3,13 +3,7 @@
 //!
 //! Both run on one thread and share its [`Thread`] through a `RefCell` that is never borrowed across an await.
 
-use std::{
-    cell::RefCell,
-    future::{Future, poll_fn},
-    pin::pin,
-    task::Poll,
-    time::Instant,
-};
+use std::{cell::RefCell, future::Future, pin::pin, time::Instant};
 
 use futures::{
     StreamExt,
@@ -62,22 +56,8 @@ async fn lane<S: Store>(store: &S, space: &Space, thread: &RefCell<Thread<'_>>) 
             let Some(started) = thread.borrow_mut().start(start) else { return };
             start = one(store, space, thread, &started).await;
         }
-        give_way().await;
+        tokio::task::yield_now().await;
     }
-}
-
-/// Lets the others have their turn.
-async fn give_way() {
-    let mut given = false;
-    poll_fn(|context| {
-        if given {
-            return Poll::Ready(());
-        }
-        given = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// Does an operation and gives the instant of its end.

@@ -1,12 +1,10 @@
 //! The engine inside this process: plain threads, each with its own ring.
 
 use std::{
-    cell::Cell,
-    future::{Future, poll_fn},
+    future::Future,
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
 };
 
 use cairn_engine::{
@@ -19,7 +17,7 @@ use cairn_engine::{
 };
 
 use super::{
-    drive::Timer,
+    alarm::Alarm,
     job::Job,
     store::{BINS_MAX, How, NewBin, Scanned, Shown, Store, Wrote},
     work,
@@ -113,8 +111,7 @@ impl Embedded {
     pub fn on_thread<T>(&self, work: impl AsyncFnOnce(&Self, &Alarm) -> T) -> Result<T> {
         let _ring = reactor::Reactor::install(self.io.kind).doing("making a ring")?;
         let alarm = Alarm::default();
-        let at = alarm.at.clone();
-        Ok(block_on(work(self, &alarm), &at))
+        Ok(block_on(work(self, &alarm), &alarm))
     }
 
     /// Counters of the engine.
@@ -139,28 +136,8 @@ impl Embedded {
     }
 }
 
-/// When the thread is to wake, whatever else happens.
-#[derive(Debug, Default)]
-pub struct Alarm {
-    at: std::rc::Rc<Cell<Option<Instant>>>,
-}
-
-impl Timer for Alarm {
-    async fn until(&self, at: Instant) {
-        poll_fn(|_| {
-            if Instant::now() >= at {
-                self.at.set(None);
-                return Poll::Ready(());
-            }
-            self.at.set(Some(at));
-            Poll::Pending
-        })
-        .await;
-    }
-}
-
 /// As the reactor's own, and wakes for the alarm too. An alarm whose waiter has gone wakes the thread once for nothing.
-fn block_on<F: Future>(future: F, alarm: &Cell<Option<Instant>>) -> F::Output {
+fn block_on<F: Future>(future: F, alarm: &Alarm) -> F::Output {
     let waker = reactor::waker();
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);

@@ -12,6 +12,7 @@
 //! * `compare`: engine and device in turn. `act`: ACT's load, table and rule. `trace`, `replay`, `known`: a recorded sequence, verified.
 
 mod act;
+mod alarm;
 mod compare;
 mod drive;
 mod embedded;

@@ -108,12 +108,17 @@ fn filling(sector: u32) -> Filling {
 }
 
 fn append(filling: &mut Filling, rng: &mut Rng, sequence: u64) -> bool {
+    let len = if rng.below(5) == 0 { 9000 } else { 900 };
+    put(filling, sequence, Duration::ZERO, 100 + rng.below(len))
+}
+
+/// Puts in a record of so many bytes, before its size class; false where it does not fit.
+fn put(filling: &mut Filling, sequence: u64, now: Duration, bytes: usize) -> bool {
     let key = Key::new("s", UserKey::Int(sequence as i64)).expect("a key");
     let mut builder = RecordBuilder::default();
     builder.start(&key, Digest(u128::from(sequence)), false);
-    let len = if rng.below(5) == 0 { 9000 } else { 900 };
-    builder.body().resize(100 + rng.below(len), 7);
-    let size = builder.seal_body(VoidTime(0));
+    builder.body().resize(bytes, 7);
+    let size = builder.seal_body(NEVER);
     if !filling.fits(size.bytes(), 1) {
         return false;
     }
@@ -125,11 +130,11 @@ fn append(filling: &mut Filling, rng: &mut Rng, sequence: u64) -> bool {
         cuts: 0,
         stream: StreamId(0),
         version: None,
-        void_time: VoidTime(0),
+        void_time: NEVER,
         generation: 1,
         tombstone: false,
     };
-    filling.append(record, Version { epoch: 0, sequence }, Duration::ZERO);
+    filling.append(record, Version { epoch: 0, sequence }, now);
     true
 }
 
@@ -235,25 +240,7 @@ fn what_is_durable_waits_for_no_flush() {
     let mut sequence = 0;
     while filling.end() < LIMITS.unit {
         sequence += 1;
-        let key = Key::new("s", UserKey::Int(sequence as i64)).expect("a key");
-        let mut builder = RecordBuilder::default();
-        builder.start(&key, Digest(u128::from(sequence)), false);
-        let len = 1024 - builder.len();
-        builder.body().extend(std::iter::repeat_n(7, len));
-        let size = builder.seal_body(NEVER);
-        let record = Appending {
-            builder: &mut builder,
-            size,
-            digest: Digest(u128::from(sequence)),
-            set_hash: 1,
-            cuts: 0,
-            stream: StreamId(0),
-            version: None,
-            void_time: NEVER,
-            generation: 1,
-            tombstone: false,
-        };
-        filling.append(record, Version { epoch: 0, sequence }, Duration::from_secs(1));
+        assert!(put(&mut filling, sequence, Duration::from_secs(1), 1024));
     }
     assert!(filling.waiting_since().is_some());
     let step = filling.next_step(LIMITS, Vec::new, 0);

@@ -62,15 +62,18 @@ impl Together {
     ) -> Poll<T> {
         let Some(task) = self.task.get() else { return poll(cx) };
         let polled = poll(&mut Context::from_waker(task));
-        if self.waiting.lock().len() >= WAITING_MOST {
-            self.wake_all();
-        }
-        let round = Joined(Some(self.round.load(Relaxed)));
-        if polled.is_pending() && *joined != round {
-            *joined = round;
+        if polled.is_pending() && *joined != self.round() {
+            if self.waiting.lock().len() >= WAITING_MOST {
+                self.wake_all();
+            }
+            *joined = self.round();
             self.waiting.lock().push(cx.waker().clone());
         }
         polled
+    }
+
+    fn round(&self) -> Joined {
+        Joined(Some(self.round.load(Relaxed)))
     }
 }
 

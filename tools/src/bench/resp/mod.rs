@@ -13,6 +13,7 @@ mod turn;
 use std::{cell::Cell, io::Write, time::Duration};
 
 use super::{
+    alarm::Alarm,
     job::Job,
     load, payload,
     store::{How, NewBin, Scanned, Shown, Store, Wrote},
@@ -20,7 +21,6 @@ use super::{
 use crate::failure::{Doing, Failure, Result};
 use connection::{Asked, Connection};
 use reply::{Answer, command};
-use turn::Alarm;
 
 /// The environment variable with the password: the one that `redis-cli` takes.
 const PASSWORD: &str = "REDISCLI_AUTH";

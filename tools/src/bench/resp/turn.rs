@@ -4,8 +4,7 @@
 //! One thread; it is not worth a runtime, whose wake-ups of itself alone cost a system call each.
 
 use std::{
-    cell::Cell,
-    future::{Future, poll_fn},
+    future::Future,
     pin::pin,
     sync::{
         Arc,
@@ -17,32 +16,12 @@ use std::{
 
 use super::connection::Connection;
 use crate::{
-    bench::drive::Timer,
+    bench::alarm::Alarm,
     failure::{Doing, Result},
 };
 
 /// How often silent servers are looked for.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// When the thread is to wake, whatever else happens.
-#[derive(Debug, Default)]
-pub struct Alarm {
-    at: Cell<Option<Instant>>,
-}
-
-impl Timer for Alarm {
-    async fn until(&self, at: Instant) {
-        poll_fn(|_| {
-            if Instant::now() >= at {
-                self.at.set(None);
-                return Poll::Ready(());
-            }
-            self.at.set(Some(at));
-            Poll::Pending
-        })
-        .await;
-    }
-}
 
 /// Whether the work was woken.
 struct Woken(AtomicBool);
@@ -72,7 +51,7 @@ pub fn run<F: Future>(connections: &[Connection], alarm: &Alarm, work: F) -> Res
             return Ok(output);
         }
         connections.iter().for_each(Connection::flush);
-        let until = alarm.at.get().map_or(look, |at| at.min(look));
+        let until = alarm.at().map_or(look, |at| at.min(look));
         let at_once = woken.0.load(Relaxed);
         wait(connections, &mut sockets, if at_once { None } else { Some(until) })?;
         for (connection, socket) in connections.iter().zip(&sockets) {
@@ -81,8 +60,8 @@ pub fn run<F: Future>(connections: &[Connection], alarm: &Alarm, work: F) -> Res
             }
         }
         let now = Instant::now();
-        if alarm.at.get().is_some_and(|at| now >= at) {
-            alarm.at.set(None);
+        if alarm.at().is_some_and(|at| now >= at) {
+            alarm.take();
             woken.0.store(true, Relaxed);
         }
         if now >= look {

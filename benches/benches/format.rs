@@ -35,7 +35,7 @@ fn record(size: usize) {
     let mut builder = RecordBuilder::default();
     let encode = |builder: &mut RecordBuilder| {
         let digest = secret.digest(PartitionKind::Xxh3, &key);
-        builder.start(&key, digest, false);
+        builder.start(key.borrowed(), digest, false);
         let mut body = BodyWriter::new(builder.body());
         body.bin("v", &value).expect("a valid bin");
         body.finish().expect("one bin");

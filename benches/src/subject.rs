@@ -38,7 +38,7 @@ pub fn key(number: u64) -> Key {
 /// Bytes that one record with a value of `value_bytes` takes on its device, padding included.
 pub fn record_bytes(value_bytes: usize) -> u64 {
     let mut builder = RecordBuilder::default();
-    builder.start(&key(0), Digest(0), false);
+    builder.start(key(0).borrowed(), Digest(0), false);
     let mut body = BodyWriter::new(builder.body());
     body.bin(BIN, &Value::Bytes(vec![0; value_bytes])).expect("a valid bin");
     body.finish().expect("one bin");

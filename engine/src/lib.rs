@@ -30,9 +30,9 @@ pub mod time;
 
 pub use error::{Error, OpenError};
 pub use namespace::{
-    Change, DeviceConfig, DeviceStats, Expected, Metadata, Namespace, NamespaceConfig, OpenOptions,
-    Operated, Operation, Outcome, Progress, Receipt, Record, ScanPage, ScanStep, SetStats, Sight,
-    StartKind, StartReport, Stats, Step, Transacted,
+    Change, DeviceConfig, DeviceStats, Expected, Found, Glimpse, Metadata, Namespace,
+    NamespaceConfig, OpenOptions, Operated, Operation, Outcome, Progress, Receipt, Record,
+    ScanPage, ScanStep, SetStats, Sight, StartKind, StartReport, Stats, Step, Transacted,
 };
 pub use storage::{
     inspect::{Inspection, inspect},

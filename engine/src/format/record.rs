@@ -28,7 +28,7 @@
 //! block, or landed where it does not belong, is not taken for one.
 
 use super::wire::{checksum, get_u16, get_u32, get_u64, get_uint, put, put_uint};
-use crate::model::{Digest, Key, NEVER, SizeClass, UNIT, UserKey, Version, VoidTime, limits};
+use crate::model::{Digest, Key, KeyRef, NEVER, SizeClass, UNIT, Version, VoidTime, limits};
 
 /// Bytes of a record's fixed header.
 pub const RECORD_HEADER_BYTES: usize = 64;
@@ -89,7 +89,7 @@ pub struct RecordBuilder {
 
 impl RecordBuilder {
     /// Starts over with header, set and key of `key`; the body follows through [`Self::body`].
-    pub fn start(&mut self, key: &Key, digest: Digest, tombstone: bool) {
+    pub fn start(&mut self, key: KeyRef<'_>, digest: Digest, tombstone: bool) {
         self.bytes.clear();
         self.bytes.resize(RECORD_HEADER_BYTES, 0);
         self.bytes.extend_from_slice(key.set().as_bytes());
@@ -328,18 +328,11 @@ impl<'a> RecordView<'a> {
     }
 
     /// Whether this is the record of `key`.
-    pub fn is_key(&self, key: &Key) -> bool {
+    pub fn is_key(&self, key: KeyRef<'_>) -> bool {
         self.bytes[11] == key.kind_byte()
             // Byte by byte: names are short, and as a call of `memcmp` this was the dearest line of a read after the index.
             && self.set_bytes().iter().eq(key.set().as_bytes())
-            && match key.user() {
-                UserKey::Int(number) => {
-                    let stored = self.key_bytes().try_into().map(i64::from_le_bytes);
-                    stored.is_ok_and(|stored| stored == *number)
-                }
-                UserKey::Str(text) => text.as_bytes() == self.key_bytes(),
-                UserKey::Bytes(bytes) => bytes == self.key_bytes(),
-            }
+            && key.with_user_bytes(|user| user == self.key_bytes())
     }
 
     /// The encoded bins.

@@ -164,7 +164,7 @@ fn footers() {
 fn record(tombstone: bool) -> Vec<u8> {
     let key = Key::new("set", UserKey::Str("key".into())).unwrap();
     let mut builder = RecordBuilder::default();
-    builder.start(&key, Digest(0xd16e57), tombstone);
+    builder.start(key.borrowed(), Digest(0xd16e57), tombstone);
     if !tombstone {
         let mut body = BodyWriter::new(builder.body());
         body.bin("b", &Value::Int(1)).unwrap();

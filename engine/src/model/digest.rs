@@ -3,7 +3,7 @@
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_secret, xxh3_128_with_secret};
 
 use super::{
-    Key, UserKey,
+    Key, KeyRef,
     slot::{SLOTS, hash_slot},
 };
 
@@ -60,12 +60,13 @@ impl PartitionKind {
 
     /// The partition of `key`, below [`PARTITIONS`].
     pub fn partition(self, key: &Key) -> u16 {
+        let key = key.borrowed();
         key.with_identity_bytes(|bytes| self.partition_of(key, bytes))
     }
 
-    fn partition_of(self, key: &Key, identity: &[u8]) -> u16 {
-        match (self, key.user()) {
-            (Self::HashSlot, UserKey::Bytes(bytes)) => hash_slot(bytes) / SLOTS_EACH,
+    fn partition_of(self, key: KeyRef<'_>, identity: &[u8]) -> u16 {
+        match (self, key.bytes()) {
+            (Self::HashSlot, Some(bytes)) => hash_slot(bytes) / SLOTS_EACH,
             _ => (xxh3_64(identity) >> 52) as u16,
         }
     }
@@ -88,11 +89,16 @@ impl HashSecret {
 
     /// The digest of `key`: partition bits by `kind`, the others by xxh3-128 with this secret.
     pub fn digest(&self, kind: PartitionKind, key: &Key) -> Digest {
-        self.digest_telling(kind, key, |_| ())
+        self.digest_telling(kind, key.borrowed(), |_| ())
     }
 
     /// As [`Self::digest`], and tells the partition as soon as it is known.
-    pub fn digest_telling(&self, kind: PartitionKind, key: &Key, tell: impl FnOnce(u16)) -> Digest {
+    pub fn digest_telling(
+        &self,
+        kind: PartitionKind,
+        key: KeyRef<'_>,
+        tell: impl FnOnce(u16),
+    ) -> Digest {
         key.with_identity_bytes(|bytes| {
             let partition = kind.partition_of(key, bytes);
             tell(partition);

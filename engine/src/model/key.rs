@@ -4,6 +4,11 @@ use std::borrow::Cow;
 
 use super::limits::{KEY_MAX, SET_NAME_MAX};
 
+/// What tells the kinds of key apart, in hashes and on the device.
+const TEXT: u8 = 1;
+const NUMBER: u8 = 2;
+const BYTES: u8 = 3;
+
 /// The user's own key: text, a number or bytes. Keys of different kinds are different keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum UserKey {
@@ -74,37 +79,92 @@ impl Key {
         &self.user
     }
 
-    /// The byte that tells the kinds of key apart, in hashes and on the device: 1 text, 2 number, 3 bytes.
+    /// As [`KeyRef::kind_byte`].
     pub fn kind_byte(&self) -> u8 {
-        match self.user {
-            UserKey::Str(_) => 1,
-            UserKey::Int(_) => 2,
-            UserKey::Bytes(_) => 3,
-        }
+        self.borrowed().kind_byte()
     }
 
-    /// Calls `f` with the key's bytes: text and bytes as they are, a number as 8 bytes little-endian.
+    /// As [`KeyRef::with_user_bytes`].
     pub fn with_user_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
-        match &self.user {
-            UserKey::Str(text) => f(text.as_bytes()),
-            UserKey::Int(number) => f(&number.to_le_bytes()),
-            UserKey::Bytes(bytes) => f(bytes),
-        }
+        self.borrowed().with_user_bytes(f)
+    }
+
+    /// The same key, to be looked at.
+    pub fn borrowed(&self) -> KeyRef<'_> {
+        let user = match &self.user {
+            UserKey::Str(text) => UserRef::Str(text),
+            UserKey::Int(number) => UserRef::Int(*number),
+            UserKey::Bytes(bytes) => UserRef::Bytes(bytes),
+        };
+        KeyRef { set: &self.set, user }
     }
 
     /// The user key from its kind byte and bytes; `None` when they do not fit each other.
     pub fn from_parts(set: &str, kind: u8, bytes: &[u8]) -> Option<Self> {
         let user = match kind {
-            1 => UserKey::Str(std::str::from_utf8(bytes).ok()?.into()),
-            2 => UserKey::Int(i64::from_le_bytes(bytes.try_into().ok()?)),
-            3 => UserKey::Bytes(bytes.to_vec()),
+            TEXT => UserKey::Str(std::str::from_utf8(bytes).ok()?.into()),
+            NUMBER => UserKey::Int(i64::from_le_bytes(bytes.try_into().ok()?)),
+            BYTES => UserKey::Bytes(bytes.to_vec()),
             _ => return None,
         };
         Self::new(set, user).ok()
     }
+}
+
+/// A key that lies in somebody else's memory: to be looked at, not to be kept. As valid as a [`Key`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyRef<'a> {
+    set: &'a str,
+    user: UserRef<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UserRef<'a> {
+    Str(&'a str),
+    Int(i64),
+    Bytes(&'a [u8]),
+}
+
+impl<'a> KeyRef<'a> {
+    /// A key of bytes in a set whose name the program has; `None` when [`Key::in_known_set`] would refuse it.
+    pub fn of_bytes(set: &'static str, user: &'a [u8]) -> Option<Self> {
+        let fits = check_set_name(set).is_ok() && (1..=KEY_MAX).contains(&user.len());
+        fits.then_some(Self { set, user: UserRef::Bytes(user) })
+    }
+
+    /// The set's name; empty for "no set".
+    pub fn set(self) -> &'a str {
+        self.set
+    }
+
+    /// The byte that tells the kinds of key apart, in hashes and on the device: 1 text, 2 number, 3 bytes.
+    pub fn kind_byte(self) -> u8 {
+        match self.user {
+            UserRef::Str(_) => TEXT,
+            UserRef::Int(_) => NUMBER,
+            UserRef::Bytes(_) => BYTES,
+        }
+    }
+
+    /// Calls `f` with the key's bytes: text and bytes as they are, a number as 8 bytes little-endian.
+    pub fn with_user_bytes<R>(self, f: impl FnOnce(&[u8]) -> R) -> R {
+        match self.user {
+            UserRef::Str(text) => f(text.as_bytes()),
+            UserRef::Int(number) => f(&number.to_le_bytes()),
+            UserRef::Bytes(bytes) => f(bytes),
+        }
+    }
+
+    /// The key itself, if it is one of bytes.
+    pub(super) fn bytes(self) -> Option<&'a [u8]> {
+        match self.user {
+            UserRef::Bytes(bytes) => Some(bytes),
+            UserRef::Str(_) | UserRef::Int(_) => None,
+        }
+    }
 
     /// Calls `f` with the bytes every hash of the key is taken over: kind, set length, set, key.
-    pub(super) fn with_identity_bytes<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+    pub(super) fn with_identity_bytes<R>(self, f: impl FnOnce(&[u8]) -> R) -> R {
         self.with_user_bytes(|user| {
             let set = self.set.as_bytes();
             let len = 2 + set.len() + user.len();

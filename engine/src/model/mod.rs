@@ -13,7 +13,7 @@ mod version;
 
 pub use digest::{Digest, HashSecret, PARTITIONS, PartitionKind};
 pub(crate) use key::check_set_name;
-pub use key::{InvalidKey, Key, UserKey};
+pub use key::{InvalidKey, Key, KeyRef, UserKey};
 pub use location::{Location, SizeClass, UNIT};
 pub use policy::{
     CommitLevel, Durability, ExistsPolicy, GenerationCheck, ReadPolicy, Ttl, WritePolicy,

@@ -19,6 +19,7 @@ mod checkpoint;
 mod config;
 mod defragment;
 mod evict;
+mod glimpse;
 mod guard;
 mod keeper;
 mod lying;
@@ -50,6 +51,7 @@ use parking_lot::Mutex;
 pub(crate) use self::start::open_device;
 pub use self::{
     config::{DeviceConfig, NamespaceConfig},
+    glimpse::{Found, Glimpse},
     outcome::{
         DeviceStats, Metadata, Operated, Operation, Outcome, SetStats, StartKind, StartReport,
         Stats,
@@ -68,7 +70,7 @@ use crate::{
     counter::Counter,
     error::Error,
     index::Index,
-    model::{Digest, HashSecret, Key, PartitionKind},
+    model::{Digest, HashSecret, KeyRef, PartitionKind},
     storage::{Shared, blocks::BlockState, flusher::Flusher},
 };
 
@@ -247,7 +249,7 @@ impl Namespace {
         set.map_or(0, |set| set.records.load(SeqCst).max(0) as u64)
     }
 
-    fn digest(&self, key: &Key) -> Digest {
+    fn digest(&self, key: KeyRef<'_>) -> Digest {
         // The partition's memory comes while the rest is computed.
         self.secret
             .digest_telling(self.partition_kind, key, |partition| self.index.expect(partition))

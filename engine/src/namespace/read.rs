@@ -4,7 +4,7 @@ use super::{Metadata, Namespace, Record};
 use crate::{
     error::Error,
     index::{CoarseExpiry, Entry, Life},
-    model::{Digest, Key, NEVER, ReadPolicy, VoidTime},
+    model::{Digest, Key, KeyRef, NEVER, ReadPolicy, VoidTime},
     storage::read::{How, ReadError, RecordBytes},
 };
 
@@ -39,7 +39,7 @@ impl Namespace {
     /// For callers with several operations at hand: when all of them are expected first, then all their entries fetched, then all
     /// the records that will be read, memory is waited for three times for all of them instead of three times for each. Only hints to
     /// the CPU, which change no result.
-    pub fn expect(&self, key: &Key) -> Expected {
+    pub fn expect(&self, key: KeyRef<'_>) -> Expected {
         Expected(self.digest(key))
     }
 
@@ -64,15 +64,15 @@ impl Namespace {
     pub async fn get(&self, key: &Key, policy: &ReadPolicy) -> Result<Option<Record>, Error> {
         self.check_open()?;
         self.counters.reads.add(1);
-        let digest = self.digest(key);
+        let digest = self.digest(key.borrowed());
         loop {
             let Some(entry) = self.index.get(digest) else { return Ok(None) };
-            if self.presence(&entry, || self.set_hash(key)) == Presence::Gone {
+            if self.presence(&entry, || self.set_hash(key.set())) == Presence::Gone {
                 self.shared.settled(entry.location, entry.size).await?;
                 return Ok(None);
             }
             match self.fetch(digest, &entry, policy.bypass_cache).await? {
-                Fetched::Record(record) if record.bytes.verified().is_key(key) => {
+                Fetched::Record(record) if record.bytes.verified().is_key(key.borrowed()) => {
                     return Ok(Some(record));
                 }
                 Fetched::Record(_) | Fetched::Other => {
@@ -92,10 +92,10 @@ impl Namespace {
     ///
     /// As [`Self::get`], for records with a void time.
     pub async fn exists(&self, key: &Key, policy: &ReadPolicy) -> Result<Option<Metadata>, Error> {
-        let digest = self.digest(key);
+        let digest = self.digest(key.borrowed());
         if let Some(entry) = self.index.get(digest)
             && entry.expiry == CoarseExpiry::NEVER
-            && self.presence(&entry, || self.set_hash(key)) == Presence::Live
+            && self.presence(&entry, || self.set_hash(key.set())) == Presence::Live
         {
             self.check_open()?;
             self.counters.reads.add(1);
@@ -105,8 +105,8 @@ impl Namespace {
         Ok(self.get(key, policy).await?.map(|record| record.metadata()))
     }
 
-    pub(super) fn set_hash(&self, key: &Key) -> u64 {
-        self.secret.set_hash(key.set())
+    pub(super) fn set_hash(&self, set: &str) -> u64 {
+        self.secret.set_hash(set)
     }
 
     /// What the index alone says. `set_hash` is asked for only while a truncation is under way.
@@ -229,6 +229,6 @@ impl Namespace {
 }
 
 /// Whether two digests have the same index entry. Whether they are of the same key, the caller sees from the record.
-fn same_entry(a: Digest, b: Digest) -> bool {
+pub(super) fn same_entry(a: Digest, b: Digest) -> bool {
     (a.partition(), a.tag()) == (b.partition(), b.tag())
 }

@@ -8,6 +8,7 @@
 //! all as it saw them has seen them at one instant.
 
 mod receipt;
+mod replace;
 mod several;
 mod sight;
 
@@ -189,10 +190,10 @@ impl Namespace {
     }
 
     fn write_of<'a>(&self, step: &Step<'a>) -> Write<'a> {
-        let key = step.key;
+        let key = step.key.borrowed();
         let (digest, set_hash) = match step.seen {
             Some(sight) => (sight.digest, sight.set_hash),
-            None => (self.digest(key), self.set_hash(key)),
+            None => (self.digest(key), self.set_hash(key.set())),
         };
         debug_assert_eq!(digest, self.digest(key), "a sight of another key");
         Write { key, digest, set_hash, policy: &POLICY }
@@ -213,6 +214,10 @@ fn new_record(step: &Step<'_>, seen: &Seen) -> Result<Option<NewRecord>, Error> 
 
 fn fill(step: &Step<'_>, body: &mut Vec<u8>) -> Result<(), Error> {
     let Change::Put { bins, .. } = step.change else { return Ok(()) };
+    fill_bins(bins, body)
+}
+
+fn fill_bins(bins: &[(&str, ValueRef<'_>)], body: &mut Vec<u8>) -> Result<(), Error> {
     let mut writer = BodyWriter::new(body);
     bins.iter().try_for_each(|(name, value)| writer.bin_ref(name, *value))?;
     writer.finish()?;

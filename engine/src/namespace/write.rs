@@ -12,8 +12,8 @@ use crate::{
     format::{BodyWriter, RecordBuilder},
     index::{CoarseExpiry, Entry},
     model::{
-        Digest, Durability, ExistsPolicy, GenerationCheck, InvalidValue, Key, Location, NEVER,
-        SizeClass, Ttl, Value, VoidTime, WritePolicy, limits,
+        Digest, Durability, ExistsPolicy, GenerationCheck, InvalidValue, Key, KeyRef, Location,
+        NEVER, SizeClass, Ttl, Value, VoidTime, WritePolicy, limits,
     },
     storage::{
         Appending,
@@ -31,7 +31,7 @@ thread_local! {
 
 /// One write: what it is about.
 pub(super) struct Write<'a> {
-    pub(super) key: &'a Key,
+    pub(super) key: KeyRef<'a>,
     pub(super) digest: Digest,
     pub(super) set_hash: u64,
     pub(super) policy: &'a WritePolicy,
@@ -166,7 +166,8 @@ impl Namespace {
                 "a lifetime of 0 is no lifetime; say never, or delete the record",
             ));
         }
-        Ok(Write { key, digest: self.digest(key), set_hash: self.set_hash(key), policy })
+        let key = key.borrowed();
+        Ok(Write { key, digest: self.digest(key), set_hash: self.set_hash(key.set()), policy })
     }
 
     /// Looks at what is there. Reads the record only if it is about to expire.

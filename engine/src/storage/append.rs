@@ -145,7 +145,7 @@ impl Store {
         if !after.is_empty() {
             record.builder.tie(Ties { behind: is_in(after, open.block), ..Ties::default() });
         }
-        let offset = open.append(record, ticket, shared.clock.monotonic());
+        let offset = open.append(record, ticket, || shared.clock.monotonic());
         shared.count_in(self, open.block, size, tombstone);
         let end = offset + size.bytes() as u32;
         if !after.is_empty() {
@@ -186,7 +186,7 @@ impl Store {
         let open = streams.open[stream.index()].as_mut().expect("a block is open");
         let begins_to_wait = open.waiting_since().is_none();
         let first = shared.next_versions(records.len() as u64);
-        let (start, now) = (open.end(), shared.clock.monotonic());
+        let start = open.end();
         let (last, behind) = (records.len() - 1, is_in(after, open.block));
         for (at, record) in records.into_iter().enumerate() {
             let (size, tombstone) = (record.size, record.tombstone);
@@ -196,7 +196,7 @@ impl Store {
                 previous: at > 0,
                 behind: behind && at == 0,
             });
-            open.append(record, Version { sequence, ..first }, now);
+            open.append(record, Version { sequence, ..first }, || shared.clock.monotonic());
             shared.count_in(self, open.block, size, tombstone);
         }
         let place = start..open.end();

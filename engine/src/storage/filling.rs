@@ -218,7 +218,12 @@ impl Filling {
     }
 
     /// Puts the record in and returns where. It must fit. `ticket` is its version, unless it has one.
-    pub(super) fn append(&mut self, record: Appending<'_>, ticket: Version, now: Duration) -> u32 {
+    pub(super) fn append(
+        &mut self,
+        record: Appending<'_>,
+        ticket: Version,
+        now: impl FnOnce() -> Duration,
+    ) -> u32 {
         let offset = self.cursor;
         let version = record.version.unwrap_or(ticket);
         let bytes = record.builder.finish(version, record.generation, self.seed, u64::from(offset));
@@ -244,7 +249,7 @@ impl Filling {
         if record.void_time != NEVER {
             self.first_void = self.first_void.min(record.void_time.0);
         }
-        self.waiting_since.get_or_insert(now);
+        self.waiting_since.get_or_insert_with(now);
         offset
     }
 

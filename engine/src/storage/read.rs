@@ -253,6 +253,29 @@ impl Shared {
         Some(RecordBytes { source, start: offset, len: size.bytes() as u32, seed, offset })
     }
 
+    /// Shows `see` the record at `location` where it lies, if RAM has it, and it is durable if somebody was promised so. Its header is verified.
+    pub(crate) fn show<R>(
+        &self,
+        location: Location,
+        size: SizeClass,
+        see: impl FnOnce(&RecordView<'_>) -> Option<R>,
+    ) -> Option<R> {
+        let (block, offset) = self.blocks.locate(location)?;
+        let (len, at) = (size.bytes() as u32, self.blocks.get(block));
+        let seen = at.with_image(|image| {
+            if image.promised(offset + len) {
+                return None;
+            }
+            // As in `read`: the sequence after the image.
+            let seed = PlaceSeed::new(self.store_of(block).seed, at.sequence());
+            let bytes = image.committed(offset, len)?;
+            see(&RecordView::parse(bytes, seed, u64::from(offset)).ok()?)
+        });
+        let seen = seen.flatten()?;
+        self.counters.buffer_hits.add(1);
+        Some(seen)
+    }
+
     /// Hints to the CPU that the bytes at `location` will be read soon, if RAM has them.
     pub(crate) fn prefetch(&self, location: Location, size: SizeClass) {
         let Some((block, offset)) = self.blocks.locate(location) else { return };

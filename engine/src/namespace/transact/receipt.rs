@@ -22,20 +22,20 @@ struct Place {
 #[derive(Debug)]
 pub struct Receipt {
     shared: Arc<Shared>,
-    /// Of what was written, if anything.
+    /// Of what was written last, if anything was.
     written: Option<Place>,
-    /// Of what was only seen.
-    seen: Vec<Place>,
+    /// Of what was written in other blocks, and of what was only seen.
+    others: Vec<Place>,
     asked: bool,
 }
 
 impl Namespace {
     /// A receipt for nothing yet.
-    pub(super) fn receipt(&self) -> Receipt {
+    pub fn receipt(&self) -> Receipt {
         Receipt {
             shared: Arc::clone(&self.shared),
             written: None,
-            seen: Vec::new(),
+            others: Vec::new(),
             asked: self.config.durability == Durability::Device,
         }
     }
@@ -50,6 +50,21 @@ impl Receipt {
         self
     }
 
+    /// Takes this write in, too, if its writer was promised that it is durable.
+    pub(super) fn add(&mut self, appended: Appended) {
+        if !self.asked {
+            return;
+        }
+        let Appended { location, image, end, .. } = appended;
+        if let Some(place) = self.written.as_mut().filter(|place| Arc::ptr_eq(&place.image, &image))
+        {
+            place.end = place.end.max(end);
+            return;
+        }
+        let block = self.shared.blocks.locate(location).expect("just written").0;
+        self.others.extend(self.written.replace(Place { image, block, end }));
+    }
+
     /// The same, for what was seen too, if its writer was promised that it is durable.
     pub(super) fn and_seen(mut self, seen: &Seen) -> Self {
         if let Some(entry) = &seen.raw
@@ -58,7 +73,7 @@ impl Receipt {
         {
             let end = offset + entry.size.bytes() as u32;
             if image.promised(end) {
-                self.seen.push(Place { image, block, end });
+                self.others.push(Place { image, block, end });
             }
         }
         self
@@ -95,6 +110,6 @@ impl Receipt {
     }
 
     fn places(&self) -> impl Iterator<Item = &Place> {
-        self.seen.iter().chain(&self.written)
+        self.others.iter().chain(&self.written)
     }
 }

@@ -37,7 +37,8 @@ impl Namespace {
     pub async fn look(&self, key: &Key) -> Result<Sight, Error> {
         self.check_open()?;
         self.counters.reads.add(1);
-        let (digest, set_hash) = (self.digest(key), self.set_hash(key));
+        let key = key.borrowed();
+        let (digest, set_hash) = (self.digest(key), self.set_hash(key.set()));
         let asked = Write { key, digest, set_hash, policy: &POLICY };
         loop {
             let (cuts, raw, live) = self.entry_of(&asked);
@@ -57,9 +58,10 @@ impl Namespace {
     /// As [`Self::look`].
     pub fn look_now(&self, key: &Key, expected: Option<Expected>) -> Result<Option<Sight>, Error> {
         self.check_open()?;
+        let key = key.borrowed();
         let digest = expected.map_or_else(|| self.digest(key), |expected| expected.0);
         debug_assert_eq!(digest, self.digest(key), "another key was expected");
-        let asked = Write { key, digest, set_hash: self.set_hash(key), policy: &POLICY };
+        let asked = Write { key, digest, set_hash: self.set_hash(key.set()), policy: &POLICY };
         loop {
             let (cuts, raw, live) = self.entry_of(&asked);
             let Some(entry) = live else {

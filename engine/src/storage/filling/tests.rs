@@ -116,7 +116,7 @@ fn append(filling: &mut Filling, rng: &mut Rng, sequence: u64) -> bool {
 fn put(filling: &mut Filling, sequence: u64, now: Duration, bytes: usize) -> bool {
     let key = Key::new("s", UserKey::Int(sequence as i64)).expect("a key");
     let mut builder = RecordBuilder::default();
-    builder.start(&key, Digest(u128::from(sequence)), false);
+    builder.start(key.borrowed(), Digest(u128::from(sequence)), false);
     builder.body().resize(bytes, 7);
     let size = builder.seal_body(NEVER);
     if !filling.fits(size.bytes(), 1) {
@@ -134,7 +134,7 @@ fn put(filling: &mut Filling, sequence: u64, now: Duration, bytes: usize) -> boo
         generation: 1,
         tombstone: false,
     };
-    filling.append(record, Version { epoch: 0, sequence }, now);
+    filling.append(record, Version { epoch: 0, sequence }, || now);
     true
 }
 

@@ -23,7 +23,7 @@ pub struct Need {
 impl Need {
     /// What this call will need.
     pub fn of(call: &Call, state: &State) -> Self {
-        let expected = state.namespaces[call.namespace].engine.expect(&call.key);
+        let expected = state.namespaces[call.namespace].engine.expect(call.key.borrowed());
         let record = matches!(call.action, Action::Get(..) | Action::Operate(..));
         Self { namespace: call.namespace, expected, record }
     }

@@ -53,7 +53,7 @@ pub fn fetch(door: &Door, db: u8, requests: &mut [Ahead]) {
             continue;
         }
         let Some(place) = Place::of(door, db, ahead.request.arg(first)) else { continue };
-        let expected = namespace.expect(&place.key);
+        let expected = namespace.expect(place.key.borrowed());
         fetched.push((expected, !command.flags.has(Flags::BLIND)));
         if command.keys.is_one() {
             ahead.known = Some(Known { place, expected });

@@ -10,14 +10,15 @@ pub const READ: usize = 16 << 10;
 const PIECE: usize = 1 << 20;
 /// Bytes of an output buffer that are sent before it gives them up.
 const FORGET: usize = 64 << 10;
-/// The largest output buffer that is kept for others.
-const OUTPUT_KEPT: usize = 256 << 10;
+/// The largest output buffer that is kept for others, and how many are.
+const OUTPUT_KEPT: usize = 64 << 10;
+const OUTPUTS_KEPT: usize = 64;
 
 thread_local! {
     /// The thread's read buffer, while nobody has it.
     static SPARE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
-    /// The thread's output buffer, while nobody has it.
-    static OUTPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// The thread's output buffers that nobody has.
+    static OUTPUTS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Makes room to read into, from the thread's spare if the buffer is empty. `needed` bytes in all are known to come; of those not
@@ -47,16 +48,16 @@ pub fn give_back(buffer: BytesMut) {
 
 /// An empty output buffer.
 pub fn output() -> Vec<u8> {
-    OUTPUT.try_with(|spare| std::mem::take(&mut *spare.borrow_mut())).unwrap_or_default()
+    OUTPUTS.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default()
 }
 
 /// Gives an output buffer back, whose bytes are sent.
 pub fn give_back_output(mut output: Vec<u8>) {
     output.clear();
-    let _ = OUTPUT.try_with(|spare| {
+    let _ = OUTPUTS.try_with(|spare| {
         let mut spare = spare.borrow_mut();
-        if spare.capacity() < output.capacity() && output.capacity() <= OUTPUT_KEPT {
-            *spare = output;
+        if spare.len() < OUTPUTS_KEPT && (1..=OUTPUT_KEPT).contains(&output.capacity()) {
+            spare.push(output);
         }
     });
 }

@@ -15,6 +15,8 @@ use super::{
 /// A command on keys: reads and stages through the view, and answers. It may be run several times, from the start, until it has seen
 /// all it asks for and nobody changed it meanwhile: so it must do nothing but what view and reply undo.
 pub type OnKeys = fn(&mut View<'_>, &Request, &mut Reply) -> Result<(), Halt>;
+/// What a command answers that only reads the string of its one key; `None` for no key.
+pub type OnString = fn(Option<&[u8]>, &mut Reply);
 /// A command on the connection alone. Done at its turn, without waiting.
 pub type OnSession = fn(&mut Session, &Door, &Request, &mut Reply) -> Done;
 /// A command that cannot be staged, or that waits: nothing else of its connection runs meanwhile.
@@ -34,6 +36,30 @@ pub enum Handler {
     Exec,
     /// Only its subcommands are commands.
     Container,
+}
+
+/// What a command is in its plain form: the same as its [`OnKeys`] does, where nothing stands in the way.
+#[derive(Clone, Copy, Debug)]
+pub enum Plain {
+    /// Reads the string of its key, its only argument.
+    Read(OnString),
+    /// Puts its second argument, as a string that never ends, in the place of whatever its first one, the key, holds. Answers `OK`.
+    Replace,
+}
+
+impl Plain {
+    /// How many arguments it has then, its name included.
+    pub fn arguments(self) -> usize {
+        match self {
+            Self::Read(_) => 2,
+            Self::Replace => 3,
+        }
+    }
+
+    /// Whether both read, or both write.
+    pub fn is_like(self, other: Self) -> bool {
+        matches!((self, other), (Self::Read(_), Self::Read(_)) | (Self::Replace, Self::Replace))
+    }
 }
 
 /// Which arguments are keys.
@@ -197,6 +223,8 @@ pub struct Command {
     pub group: Group,
     /// What it does.
     pub handler: Handler,
+    /// What it is in its plain form, if it has one.
+    pub plain: Option<Plain>,
     /// What it is for, in one sentence.
     pub summary: &'static str,
     /// The version of Redis that had it first.
@@ -232,6 +260,7 @@ impl Command {
             keys: Keys::None,
             group,
             handler,
+            plain: None,
             summary: "",
             since: "1.0.0",
             subcommands: &[],
@@ -241,6 +270,11 @@ impl Command {
     /// The same with these keys.
     pub const fn keys(self, keys: Keys) -> Self {
         Self { keys, ..self }
+    }
+
+    /// The same with a plain form.
+    pub const fn plainly(self, plain: Plain) -> Self {
+        Self { plain: Some(plain), ..self }
     }
 
     /// The same with these words about it.

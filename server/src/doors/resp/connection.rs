@@ -5,6 +5,7 @@
 //! read its answers is read from no more; one that sends slowly costs what it has sent.
 
 mod commands;
+mod plain;
 mod transfer;
 
 use std::{
@@ -39,6 +40,9 @@ pub(super) const TURN_TIME: Duration = Duration::from_millis(1);
 /// Bytes of answers that are sent before more is done.
 const ENOUGH: usize = 256 << 10;
 
+/// Bytes of answers that do not wait for other connections' turns.
+const SOON: usize = 64 << 10;
+
 /// A client's connection.
 pub struct Connection<R, F> {
     stream: TcpStream,
@@ -58,6 +62,8 @@ pub struct Connection<R, F> {
     queue: Queue<R, F>,
     /// A command that waits until those it depends on are applied.
     stalled: Option<(Entry, Request)>,
+    /// Its answers wait until the other connections that were ready with it have had their turn.
+    later: bool,
     /// Woken when the connection is told to end.
     waker: Option<Waker>,
     /// Nothing more is read: the client has gone, or has said something that cannot be understood.
@@ -102,6 +108,7 @@ where
             output: Vec::new(),
             sent: 0,
             stalled: None,
+            later: false,
             waker: None,
             deaf: false,
             held: 0,
@@ -111,6 +118,8 @@ where
 
     fn turn(&mut self, cx: &mut Context<'_>) -> io::Result<Stop> {
         let (mut commands, began) = (0, self.queue.now);
+        let mut waited = std::mem::take(&mut self.later);
+        let stale = waited;
         if self.output.capacity() == 0 {
             self.output = buffers::output();
         }
@@ -120,24 +129,39 @@ where
             while self.may_take() {
                 // One command at least: time may have gone by for other reasons.
                 let late = commands > 0 && self.queue.now.duration_since(began) > TURN_TIME;
-                ended = late || commands == TURN;
+                ended = late || commands >= TURN;
                 if ended {
                     break;
                 }
-                if let Some((entry, request)) = self.stalled.take() {
-                    self.start(entry, request, None, cx);
-                } else if !self.take(cx) {
+                let begun = match self.stalled.take() {
+                    Some((entry, request)) => {
+                        self.start(entry, request, None, cx);
+                        1
+                    }
+                    None => self.take(cx),
+                };
+                if begun == 0 {
                     hungry = !self.deaf;
                     break;
                 }
-                commands += 1;
+                commands += begun;
+            }
+            // All connections that are ready now have their turn before the first of them is answered: a client of many wakes up once for all.
+            let answers = self.output.len() - self.sent;
+            if (1..SOON).contains(&answers) && !waited {
+                self.later = true;
+                return Ok(Stop::Yield);
             }
             self.write(cx)?;
+            waited = false;
             if ended {
                 return Ok(Stop::Yield);
             }
             if hungry && self.output.len() - self.sent < ENOUGH {
                 if self.read(cx)? {
+                    if stale {
+                        self.queue.now = Instant::now();
+                    }
                     continue;
                 }
             } else if self.may_take() && !hungry && !self.deaf {
@@ -219,7 +243,10 @@ where
                 this.stalled = None;
             }
         }
-        this.queue.now = Instant::now();
+        // Who only comes back to send has nothing to time.
+        if !this.later {
+            this.queue.now = Instant::now();
+        }
         let stop = this.turn(cx)?;
         this.show();
         if this.is_over() {

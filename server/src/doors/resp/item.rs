@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use cairn_engine::{
     Record,
-    format::{RECORD_HEADER_BYTES, ValueRef},
+    format::{Bins, Malformed, RECORD_HEADER_BYTES, ValueRef},
     model::{NEVER, SizeClass, VoidTime},
 };
 use smallvec::SmallVec;
@@ -57,6 +57,15 @@ impl Content {
     }
 }
 
+/// The string that a record of these bins is.
+pub fn string_of(bins: Result<Bins<'_>, Malformed>) -> Result<&[u8], Fail> {
+    match bins.map_err(|_| MALFORMED)?.next() {
+        Some(Ok((STRING, ValueRef::Bytes(value)))) => Ok(value),
+        Some(Err(_)) => Err(MALFORMED),
+        _ => Err(WRONG_TYPE),
+    }
+}
+
 /// What a key holds.
 #[derive(Clone, Copy, Debug)]
 pub struct Item<'v> {
@@ -97,11 +106,7 @@ impl<'v> Item<'v> {
     pub fn string(&self) -> Result<&'v [u8], Fail> {
         match self.holds {
             Holds::String(value) => Ok(value),
-            Holds::Record(record) => match record.bins().map_err(|_| MALFORMED)?.next() {
-                Some(Ok((STRING, ValueRef::Bytes(value)))) => Ok(value),
-                Some(Err(_)) => Err(MALFORMED),
-                _ => Err(WRONG_TYPE),
-            },
+            Holds::Record(record) => string_of(record.bins()),
         }
     }
 

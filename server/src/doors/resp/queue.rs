@@ -13,6 +13,7 @@ use std::{
     time::Instant,
 };
 
+use cairn_engine::Receipt;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -63,10 +64,10 @@ type Slot<F> = Pin<Box<Option<F>>>;
 enum Item<F> {
     /// Not applied yet; and the bytes of its request.
     Running(Turn, Slot<F>, Touches, usize),
-    /// Applied; the answer must wait for something.
-    Applied(Reply, Wait),
-    /// It waits.
-    Settling(Reply, Slot<F>),
+    /// Applied; the answers, of so many commands, must wait for something.
+    Applied(Reply, usize, Wait),
+    /// They wait.
+    Settling(Reply, usize, Slot<F>),
     /// To be sent.
     Ready(Reply),
 }
@@ -151,6 +152,11 @@ where
     /// Whether something is not answered.
     pub fn is_waiting(&self) -> bool {
         !self.items.is_empty()
+    }
+
+    /// Whether something is not applied.
+    pub fn is_running(&self) -> bool {
+        self.running > 0
     }
 
     /// Whether no more may begin.
@@ -259,7 +265,7 @@ where
         let (reply, rest) = reply.split();
         *output = rest;
         self.bytes += reply.len();
-        self.push(Item::Applied(reply, wait), cx, output);
+        self.push(Item::Applied(reply, 1, wait), cx, output);
         None
     }
 
@@ -287,6 +293,24 @@ where
         self.items.push_back(Item::Ready(reply));
     }
 
+    /// Appends the answers of so many commands, which leave when what these wrote is durable, if that was promised.
+    pub fn push_written(
+        &mut self,
+        reply: Reply,
+        answers: usize,
+        receipt: Receipt,
+        cx: &mut Context<'_>,
+        output: &mut Vec<u8>,
+    ) {
+        match run::wait_for(receipt) {
+            Wait::Nothing => self.push_ready(reply, output),
+            wait => {
+                self.bytes += reply.len();
+                self.push(Item::Applied(reply, answers, wait), cx, output);
+            }
+        }
+    }
+
     /// Goes on with what waits, and sends what can be sent.
     pub fn poll(&mut self, cx: &mut Context<'_>, output: &mut Vec<u8>) {
         for at in 0..self.items.len() {
@@ -311,38 +335,42 @@ where
     /// Sends the answers at the front, as far as they may leave.
     fn send(&mut self, cx: &mut Context<'_>, output: &mut Vec<u8>) {
         while let Some(item) = self.items.pop_front() {
-            let (reply, mut slot) = match item {
+            let (reply, answers, mut slot) = match item {
                 Item::Running(..) => return self.items.push_front(item),
                 Item::Ready(reply) => {
                     self.bytes -= reply.len();
                     output.extend_from_slice(reply.bytes());
                     continue;
                 }
-                Item::Applied(reply, wait) if wait.is_over(&self.door) => {
+                Item::Applied(reply, _, wait) if wait.is_over(&self.door) => {
                     self.bytes -= reply.len();
                     output.extend_from_slice(reply.bytes());
                     continue;
                 }
-                Item::Applied(reply, wait) => {
+                Item::Applied(reply, answers, wait) => {
                     let slot = self.fill(Job::Settle(wait), Reply::new(reply.is_resp3()));
-                    (reply, slot)
+                    (reply, answers, slot)
                 }
-                Item::Settling(reply, slot) => (reply, slot),
+                Item::Settling(reply, answers, slot) => (reply, answers, slot),
             };
             match self.door.together.poll(cx, &mut self.joined, |cx| poll(&mut slot, cx)) {
-                Poll::Pending => return self.items.push_front(Item::Settling(reply, slot)),
+                Poll::Pending => {
+                    return self.items.push_front(Item::Settling(reply, answers, slot));
+                }
                 Poll::Ready(ended) => {
                     self.keep(slot);
                     self.bytes -= reply.len();
-                    let reply = match &ended.failed {
-                        Some(fail) => {
-                            self.door.counters.error(fail);
-                            // A client that wants no answers gets no errors.
-                            if reply.is_empty() { &reply } else { &ended.reply }
-                        }
-                        None => &reply,
+                    let Some(fail) = &ended.failed else {
+                        output.extend_from_slice(reply.bytes());
+                        continue;
                     };
-                    output.extend_from_slice(reply.bytes());
+                    for _ in 0..answers {
+                        self.door.counters.error(fail);
+                        // A client that wants no answers gets no errors.
+                        if !reply.is_empty() {
+                            output.extend_from_slice(ended.reply.bytes());
+                        }
+                    }
                 }
             }
         }
@@ -368,7 +396,7 @@ where
         if !(ready && self.items.is_empty()) {
             self.bytes += reply.len();
         }
-        if ready { Item::Ready(reply) } else { Item::Applied(reply, wait) }
+        if ready { Item::Ready(reply) } else { Item::Applied(reply, 1, wait) }
     }
 
     /// Counts a command that is applied, and takes its answer away if nobody wants it.
@@ -399,6 +427,23 @@ where
             && self.door.shared.slow.is_slow(took)
         {
             self.door.shared.slow.add(request, took, &self.client);
+        }
+    }
+
+    /// Counts commands that were answered together since the last one was counted: each with an equal share of the time, and as slow all of
+    /// them together, in the name of the `last`.
+    pub fn count_together(
+        &mut self,
+        commands: impl ExactSizeIterator<Item = Entry>,
+        last: impl FnOnce() -> Request,
+    ) {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.now);
+        self.now = now;
+        let share = took / commands.len().max(1) as u32;
+        commands.for_each(|entry| self.door.counters.done(entry.number, share, false));
+        if self.door.shared.slow.is_slow(took) {
+            self.door.shared.slow.add(&last(), took, &self.client);
         }
     }
 

@@ -110,6 +110,12 @@ impl Session {
         (self.closing, self.answers) = (closing, answers);
     }
 
+    /// Whether commands are done as they come and answered: it is nothing else than a client that may ask.
+    pub fn is_plain(&self) -> bool {
+        let asks = self.authenticated && !self.closing && self.multi.is_none();
+        asks && self.answers == Answers::On
+    }
+
     /// Whether this command may be done.
     pub fn may(&self, entry: Entry) -> Done {
         match self.authenticated || entry.command.flags.has(super::command::Flags::NO_AUTH) {

@@ -30,10 +30,16 @@ where
     R: Fn(Arc<Door>, Job, Reply) -> F,
     F: Future<Output = Ended>,
 {
-    /// Takes the next command from what was read; whether there was one.
-    pub(super) fn take(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Takes the next commands from what was read; how many there were.
+    pub(super) fn take(&mut self, cx: &mut Context<'_>) -> usize {
         if self.ahead.is_empty() && self.broken.is_none() {
-            self.understand();
+            let done = self.do_plain(cx);
+            if done == 0 || !self.ahead.is_empty() {
+                self.understand();
+            }
+            if done > 0 {
+                return done;
+            }
         }
         let Some(Ahead { request, named, known }) = self.ahead.pop() else {
             if let (Some(error), Some(session)) = (self.broken, &mut self.session) {
@@ -41,14 +47,14 @@ where
                 self.hang_up();
                 self.fail(None, &Fail::new(format!("ERR {error}")));
             }
-            return false;
+            return 0;
         };
         match self.admit(named, &request) {
             Ok(Some(entry)) => self.start(entry, request, known, cx),
             Ok(None) => {}
             Err((entry, fail)) => self.fail(entry, &fail),
         }
-        true
+        1
     }
 
     /// Takes requests from what was read: several at once, so that what they will read is on its way to the CPU meanwhile. Whoever is
@@ -58,7 +64,7 @@ where
         let authenticated = session.authenticated;
         let request_max = self.door.shared.config.request_max as usize;
         let most = if authenticated { AHEAD } else { 1 };
-        while self.ahead.len() < most {
+        while self.broken.is_none() && self.ahead.len() < most {
             let request =
                 match self.parser.parse(&self.input, Bounds { authenticated, request_max }) {
                     Ok(Parsed::More) => break,

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        command::{Command, Flags, Group, OnKeys},
+        command::{Command, Flags, Group, OnKeys, Plain},
         fail::{Fail, NOT_AN_INTEGER, TOO_LONG},
         number::integer,
         range,
@@ -22,6 +22,7 @@ const BAD_OFFSET: Fail = Fail::text("ERR offset is out of range");
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
     row("strlen", 2, Flags::READONLY.and(Flags::FAST), strlen)
+        .plainly(Plain::Read(len_of))
         .about("2.2.0", "Returns how many bytes the string of a key has"),
     row("append", 3, WRITE.and(Flags::FAST), append)
         .about("2.0.0", "Puts bytes behind the string of a key"),
@@ -38,9 +39,12 @@ const fn row(name: &'static str, arity: isize, flags: Flags, handler: OnKeys) ->
 }
 
 fn strlen(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {
-    let len = view.string(request.arg(1))?.map_or(0, <[u8]>::len);
-    reply.int(len as i64);
+    len_of(view.string(request.arg(1))?, reply);
     Ok(())
+}
+
+fn len_of(string: Option<&[u8]>, reply: &mut Reply) {
+    reply.int(string.map_or(0, <[u8]>::len) as i64);
 }
 
 fn append(view: &mut View<'_>, request: &Request, reply: &mut Reply) -> Result<(), Halt> {

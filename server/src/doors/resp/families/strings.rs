@@ -7,7 +7,7 @@ use cairn_engine::{
 };
 
 use super::super::{
-    command::{Command, Flags, Group, OnKeys},
+    command::{Command, Flags, Group, OnKeys, Plain},
     expiry::Unit,
     fail::{Fail, SYNTAX},
     item::Item,
@@ -22,8 +22,11 @@ const BLIND: Flags = WRITE.and(Flags::BLIND);
 
 /// The family's rows.
 pub const COMMANDS: &[Command] = &[
-    row("set", -3, BLIND, set).about("1.0.0", "Sets the string value of a key"),
+    row("set", -3, BLIND, set)
+        .plainly(Plain::Replace)
+        .about("1.0.0", "Sets the string value of a key"),
     row("get", 2, Flags::READONLY.and(Flags::FAST), get)
+        .plainly(Plain::Read(|string, reply| reply.bulk_or_null(string)))
         .about("1.0.0", "Returns the string value of a key"),
     row("getset", 3, WRITE.and(Flags::FAST), get_set)
         .about("1.0.0", "Sets the string value of a key and returns what it was"),

@@ -118,8 +118,12 @@ where
 
     fn turn(&mut self, cx: &mut Context<'_>) -> io::Result<Stop> {
         let (mut commands, began) = (0, self.queue.now);
-        let mut waited = std::mem::take(&mut self.later);
-        let stale = waited;
+        // Up to here the socket was offered what there is to send.
+        let (back, mut offered) = (std::mem::take(&mut self.later), 0);
+        if back {
+            self.write(cx)?;
+            offered = self.output.len();
+        }
         if self.output.capacity() == 0 {
             self.output = buffers::output();
         }
@@ -147,19 +151,19 @@ where
                 commands += begun;
             }
             // All connections that are ready now have their turn before the first of them is answered: a client of many wakes up once for all.
-            let answers = self.output.len() - self.sent;
-            if (1..SOON).contains(&answers) && !waited {
+            let len = self.output.len();
+            if len > offered && len - self.sent < SOON {
                 self.later = true;
                 return Ok(Stop::Yield);
             }
             self.write(cx)?;
-            waited = false;
+            offered = self.output.len();
             if ended {
                 return Ok(Stop::Yield);
             }
             if hungry && self.output.len() - self.sent < ENOUGH {
                 if self.read(cx)? {
-                    if stale {
+                    if back {
                         self.queue.now = Instant::now();
                     }
                     continue;

@@ -3,5 +3,6 @@
 
 mod durable;
 mod ending;
+mod plain;
 mod rig;
 mod turns;

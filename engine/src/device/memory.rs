@@ -21,7 +21,7 @@ use std::{
     sync::Arc,
 };
 
-use memmap2::{MmapMut, MmapRaw};
+use memmap2::{Advice, MmapMut, MmapRaw};
 
 /// Alignment of the address of every buffer and region, enough for `O_DIRECT` on any device served here.
 pub const BUFFER_ALIGN: usize = 4096;
@@ -203,9 +203,15 @@ pub(super) fn region_for_buffers(len: usize) -> Arc<Region> {
     region
 }
 
+/// Bytes of a huge page, and where one begins.
+pub(crate) const HUGE_PAGE: usize = 2 << 20;
+
 /// Shared memory that requests write from: filled front to back by one side while the other flushes it.
 pub struct Region {
-    map: MmapRaw,
+    /// The mapping that it is in, alone or beside others.
+    map: Arc<MmapRaw>,
+    offset: usize,
+    len: usize,
 }
 
 impl Region {
@@ -217,11 +223,35 @@ impl Region {
     #[must_use]
     pub fn new(len: usize) -> Arc<Region> {
         let len = len.max(1).next_multiple_of(BUFFER_ALIGN);
-        let map = MmapMut::map_anon(len)
-            .unwrap_or_else(|error| panic!("no memory for a region of {len} bytes: {error}"));
-        let region = Region { map: map.into() };
+        let region = Region { map: Arc::new(map(len).into()), offset: 0, len };
         assert_eq!(region.start().addr() % BUFFER_ALIGN, 0, "mappings start on a page");
         Arc::new(region)
+    }
+
+    /// `count` zeroed regions of `len` bytes, a multiple of [`BUFFER_ALIGN`], side by side: in huge pages, if together they fill one and the kernel has
+    /// any. A device takes a large write in one piece then, not in one for each small page (docs/decisions/0033-large-writes.md).
+    ///
+    /// # Panics
+    ///
+    /// If the machine has no memory left.
+    #[must_use]
+    pub fn row(len: usize, count: usize) -> Vec<Arc<Region>> {
+        assert!(len > 0 && len.is_multiple_of(BUFFER_ALIGN), "regions lie side by side");
+        let mut offset = 0;
+        let map = match len * count {
+            small @ ..HUGE_PAGE => map(small),
+            all => {
+                let map = map(all + HUGE_PAGE);
+                // What lies in front and behind is address space only, advised too lest the kernel keeps a list of such pieces.
+                offset = map.as_ptr().align_offset(HUGE_PAGE);
+                // When the kernel does not take it, the memory works all the same.
+                let _ = map.advise(Advice::HugePage);
+                map
+            }
+        };
+        let map = Arc::new(MmapRaw::from(map));
+        let region = |at| Region { map: Arc::clone(&map), offset: offset + at * len, len };
+        (0..count).map(|at| Arc::new(region(at))).collect()
     }
 
     /// A region that holds a copy of `bytes`, padded with zeros to a multiple of [`BUFFER_ALIGN`].
@@ -237,7 +267,7 @@ impl Region {
     #[expect(clippy::len_without_is_empty, reason = "a region is never empty")]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.map.len()
+        self.len
     }
 
     /// Hints to the CPU that the bytes `start..start + len` will be looked at soon.
@@ -281,7 +311,7 @@ impl Region {
     /// Where the region starts, for the kernel. A ring that registers a region knows it again by this address: it
     /// holds the region too, so that nothing else can come to lie there.
     pub(super) fn start(&self) -> *mut u8 {
-        self.map.as_mut_ptr()
+        self.map.as_mut_ptr().wrapping_add(self.offset)
     }
 
     /// Whether `start..start + len` lies inside.
@@ -296,6 +326,12 @@ impl Region {
             self.len()
         );
     }
+}
+
+/// Zeroed memory of `len` bytes.
+fn map(len: usize) -> MmapMut {
+    MmapMut::map_anon(len)
+        .unwrap_or_else(|error| panic!("no memory for a region of {len} bytes: {error}"))
 }
 
 impl fmt::Debug for Region {
@@ -348,6 +384,32 @@ mod tests {
         buffer[8191] = 7;
         let last = std::thread::spawn(move || buffer[8191]).join().expect("the thread ends");
         assert_eq!(last, 7);
+    }
+
+    /// Shows that regions in a row are zero and apart: one that reached into the next would put one block's records into another's. The row's memory
+    /// stays as long as any of them does.
+    #[test]
+    fn regions_in_a_row_are_apart() {
+        for (len, count) in [(BUFFER_ALIGN, 3), (HUGE_PAGE / 2, 2), (HUGE_PAGE, 1), (5 << 20, 2)] {
+            let mut row = Region::row(len, count);
+            let align = if len * count < HUGE_PAGE { BUFFER_ALIGN } else { HUGE_PAGE };
+            assert_eq!(row[0].start().addr() % align, 0);
+            for (at, region) in row.iter().enumerate() {
+                assert!(region.len() == len && region.holds(0, len) && !region.holds(1, len));
+                // SAFETY: nobody else knows the row.
+                unsafe {
+                    assert!(region.slice(0, len).iter().all(|&byte| byte == 0));
+                    region.write(0, &vec![at as u8 + 1; len]);
+                }
+            }
+            let last = row.pop().expect("there is one");
+            for (at, region) in row.drain(..).enumerate() {
+                // SAFETY: as above.
+                assert!(unsafe { region.slice(0, len) }.iter().all(|&byte| byte == at as u8 + 1));
+            }
+            // SAFETY: as above.
+            assert!(unsafe { last.slice(0, len) }.iter().all(|&byte| byte == count as u8));
+        }
     }
 
     /// Shows that a region is zero at first, padded to whole pages, and refuses a range outside: a wrong offset in a

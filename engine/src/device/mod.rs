@@ -33,6 +33,7 @@ use std::{io, sync::Arc};
 
 pub use completion::{Completer, Completion};
 pub use file::{FileDevice, OpenMode};
+pub(crate) use memory::HUGE_PAGE;
 pub use memory::{AlignedBuf, BUFFER_ALIGN, Region};
 pub use probe::{IoChoice, IoEngine, IoKind, UnknownIoChoice};
 

@@ -9,6 +9,7 @@
 //! atomic operation.
 
 use std::{
+    cell::RefCell,
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     sync::{
@@ -24,6 +25,11 @@ const AWAKE: u32 = 0;
 const NOTIFIED: u32 = 1;
 const IN_RING: u32 = 2;
 const IN_THREAD: u32 = 3;
+
+thread_local! {
+    /// Threads that this one has woken and not signalled yet, while it wakes many.
+    static HELD: RefCell<Option<Vec<Signal>>> = const { RefCell::new(None) };
+}
 
 /// One thread's sleeping place.
 pub(super) struct Parker {
@@ -54,11 +60,10 @@ impl Parker {
     }
 
     /// Ends the owner's sleep, or its next one.
-    pub(super) fn unpark(&self) {
-        match self.state.swap(NOTIFIED, Ordering::AcqRel) {
-            IN_RING => self.write_eventfd(),
-            IN_THREAD => self.thread.unpark(),
-            _ => {}
+    pub(super) fn unpark(self: &Arc<Self>) {
+        let how = self.state.swap(NOTIFIED, Ordering::AcqRel);
+        if matches!(how, IN_RING | IN_THREAD) {
+            Signal { parker: Arc::clone(self), how }.send_or_hold();
         }
     }
 
@@ -110,6 +115,53 @@ impl Parker {
     }
 }
 
+/// What ends the sleep of a thread that was found asleep: a call of the kernel.
+struct Signal {
+    parker: Arc<Parker>,
+    how: u32,
+}
+
+impl Signal {
+    fn send_or_hold(self) {
+        let left = HELD.try_with(|held| match &mut *held.borrow_mut() {
+            Some(list) => {
+                list.push(self);
+                None
+            }
+            None => Some(self),
+        });
+        // A thread that is going away wakes nobody by the dozen.
+        if let Ok(Some(signal)) = left {
+            signal.send();
+        }
+    }
+
+    fn send(self) {
+        match self.how {
+            IN_RING => self.parker.write_eventfd(),
+            _ => self.parker.thread.unpark(),
+        }
+    }
+}
+
+/// See [`super::reactor::wake_together`].
+pub(super) fn wake_together(wake: impl FnOnce()) {
+    /// Sends what is held, also if a waker panics: a thread that counts as woken and sleeps on would never be woken again.
+    struct Release;
+    impl Drop for Release {
+        fn drop(&mut self) {
+            let held = HELD.with(|held| held.borrow_mut().take());
+            held.into_iter().flatten().for_each(Signal::send);
+        }
+    }
+    let outermost = HELD.with(|held| held.borrow().is_none());
+    let _release = outermost.then(|| {
+        HELD.with(|held| *held.borrow_mut() = Some(Vec::new()));
+        Release
+    });
+    wake();
+}
+
 impl Wake for Parker {
     fn wake(self: Arc<Self>) {
         self.unpark();
@@ -117,5 +169,56 @@ impl Wake for Parker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.unpark();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a sleeper in its ring would wake now.
+    fn is_signalled(parker: &Parker) -> bool {
+        let fd = parker.wake_fd().expect("a descriptor");
+        let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        // SAFETY: one entry, which is a local.
+        unsafe { libc::poll(&raw mut poll, 1, 0) == 1 }
+    }
+
+    fn asleep_in_ring() -> Arc<Parker> {
+        let parker = Arc::new(Parker::of_this_thread());
+        parker.wake_fd().expect("a descriptor");
+        assert!(parker.begin_wait());
+        parker
+    }
+
+    /// Threads that are woken together are signalled when all are woken, not before, and all of them; one that is forgotten hangs with the clients
+    /// that it serves.
+    #[test]
+    fn who_is_woken_together_is_signalled_at_the_end() {
+        let (first, second) = (asleep_in_ring(), asleep_in_ring());
+        wake_together(|| {
+            first.unpark();
+            wake_together(|| second.unpark());
+            first.unpark();
+            assert!(!is_signalled(&first) && !is_signalled(&second));
+        });
+        assert!(is_signalled(&first) && is_signalled(&second));
+        let alone = asleep_in_ring();
+        alone.unpark();
+        assert!(is_signalled(&alone));
+    }
+
+    /// One waker that panics takes nobody's wake-up away.
+    #[test]
+    fn a_panic_among_wakers_loses_no_signal() {
+        let parker = asleep_in_ring();
+        let woken = std::panic::AssertUnwindSafe(|| {
+            wake_together(|| {
+                parker.unpark();
+                panic!("as a waker of somebody else's may");
+            });
+        });
+        assert!(std::panic::catch_unwind(woken).is_err());
+        assert!(is_signalled(&parker));
     }
 }

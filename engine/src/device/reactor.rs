@@ -187,6 +187,14 @@ pub fn waker() -> Waker {
     LOCAL.with(|local| Waker::from(Arc::clone(&local.parker)))
 }
 
+/// Runs `wake`, which wakes many, and signals each thread that it finds asleep once, when all of them are woken. Signalled at the first of many that wait
+/// on it, a thread would wake for that one, sleep again, and have to be signalled for the next.
+///
+/// Only for wakers, which do not wait for those whom they wake.
+pub(crate) fn wake_together(wake: impl FnOnce()) {
+    super::parker::wake_together(wake);
+}
+
 /// The parker of this thread; none while the thread is going away.
 pub(super) fn current_parker() -> Option<Arc<Parker>> {
     LOCAL.try_with(|local| Arc::clone(&local.parker)).ok()

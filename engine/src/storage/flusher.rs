@@ -125,7 +125,7 @@ impl Flusher {
             let mut context = Context::from_waker(waker);
             self.frees.retain(|free| !matches!(free.stage, Stage::Marked | Stage::Syncing));
             self.frees.retain_mut(|free| free.stage.poll(&mut context).is_pending());
-            durable.into_iter().for_each(Waker::wake);
+            wake_all(durable);
             return None;
         }
         self.free_emptied(shared, store, waker);
@@ -156,7 +156,7 @@ impl Flusher {
         reactor::turn();
         // Requests may complete while they are submitted: their wakers must be in place before this thread parks.
         durable.extend(self.take_completed(shared, store, waker));
-        durable.into_iter().for_each(Waker::wake);
+        wake_all(durable);
         self.free_emptied(shared, store, waker);
         if self.operations.len() < issued || (!self.is_syncing() && self.any_marked()) {
             // Something is done that nobody will be woken for any more, and more can be issued for it.
@@ -394,6 +394,11 @@ impl Flusher {
     pub(crate) fn is_idle(&self) -> bool {
         self.operations.is_empty() && self.frees.is_empty()
     }
+}
+
+/// Wakes all who waited for a write, each thread of theirs once.
+fn wake_all(durable: Vec<Waker>) {
+    reactor::wake_together(|| durable.into_iter().for_each(Waker::wake));
 }
 
 /// Begins to say on the device that a block is free.

@@ -16,7 +16,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::device::Region;
+use crate::device::{HUGE_PAGE, Region};
 
 /// Bytes of a record that are fetched ahead at most.
 const FETCH_BYTES: u32 = 512;
@@ -179,7 +179,7 @@ impl Future for Durable {
     }
 }
 
-/// The images of a namespace: a bounded number, made when first needed, then used again and again.
+/// The images of a namespace: a bounded number, made when first needed, as many at once as fill a huge page, then used again and again.
 #[derive(Debug)]
 pub(crate) struct ImagePool {
     block_size: usize,
@@ -189,10 +189,12 @@ pub(crate) struct ImagePool {
 
 #[derive(Debug, Default)]
 struct PoolState {
-    /// The memory of every image made.
+    /// The memory of every image.
     regions: Vec<Arc<Region>>,
     /// Given back, though readers may still hold them.
     retired: Vec<Arc<Image>>,
+    /// How many of the last regions no image was made of yet.
+    spare: usize,
 }
 
 impl ImagePool {
@@ -209,11 +211,19 @@ impl ImagePool {
             Arc::get_mut(&mut image).expect("nobody holds it").life = Life::default();
             return Some(image);
         }
-        if state.regions.len() >= self.most && !beyond {
-            return None;
+        if state.spare == 0 {
+            let allowed = self.most.saturating_sub(state.regions.len());
+            if allowed == 0 && !beyond {
+                return None;
+            }
+            // Less than a huge page of them is not worth one.
+            let row = (HUGE_PAGE / self.block_size).max(1);
+            let row = if row <= allowed { row } else { 1 };
+            state.regions.extend(Region::row(self.block_size, row));
+            state.spare = row;
         }
-        let region = Region::new(self.block_size);
-        state.regions.push(Arc::clone(&region));
+        let region = Arc::clone(&state.regions[state.regions.len() - state.spare]);
+        state.spare -= 1;
         Some(Arc::new(Image { region, life: Life::default() }))
     }
 
@@ -222,17 +232,17 @@ impl ImagePool {
         self.state.lock().retired.push(image);
     }
 
-    /// How many images were made.
+    /// How many images there is memory for.
     pub(crate) fn made(&self) -> usize {
         self.state.lock().regions.len()
     }
 
-    /// The memory of the images made after the first `skip`.
+    /// Their memory, without that of the first `skip`.
     pub(crate) fn regions_after(&self, skip: usize) -> Vec<Arc<Region>> {
         self.state.lock().regions[skip..].to_vec()
     }
 
-    /// Bytes of all images made.
+    /// Bytes of all images.
     pub(crate) fn bytes(&self) -> u64 {
         (self.made() * self.block_size) as u64
     }
@@ -255,5 +265,28 @@ mod tests {
         assert_eq!(image.waiting(), 1);
         assert_eq!(image.advance_synced(100).len(), 1);
         assert!(Pin::new(&mut stays).poll(&mut context).is_ready());
+    }
+
+    /// Images have memory of their own, also those made in one huge page, and are no more than was said: two that shared a place would mix the
+    /// records of two blocks.
+    #[test]
+    fn images_are_apart_and_bounded() {
+        const MOST: usize = 200;
+        let pool = ImagePool::new(16 << 10, MOST);
+        let mut images: Vec<_> = std::iter::from_fn(|| pool.take(false)).collect();
+        assert_eq!(images.len(), MOST);
+        images.push(pool.take(true).expect("one beyond"));
+        for (image, at) in images.iter().zip(0_u64..) {
+            // SAFETY: nobody else knows these images.
+            unsafe { image.region().write(16 * 1023, &at.to_le_bytes()) };
+        }
+        for (image, at) in images.iter().zip(0_u64..) {
+            // SAFETY: as above.
+            assert_eq!(unsafe { image.region().slice(16 * 1023, 8) }, at.to_le_bytes());
+        }
+        assert_eq!(pool.regions_after(0).len(), pool.made());
+        assert_eq!(pool.made(), MOST + 1);
+        pool.give_back(images.pop().expect("there are some"));
+        assert!(pool.take(false).is_some() && pool.take(false).is_none());
     }
 }

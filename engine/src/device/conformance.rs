@@ -23,18 +23,24 @@ struct Subject {
     device: Arc<dyn Device>,
     sim: Option<Arc<SimDevice>>,
     reactor: Option<IoKind>,
+    /// Whether a runtime would poll the reactor's descriptor.
+    polled: bool,
 }
 
 impl Subject {
     fn real(device: Arc<dyn Device>, reactor: Option<IoKind>) -> Subject {
-        Subject { device, sim: None, reactor }
+        Subject { device, sim: None, reactor, polled: false }
+    }
+
+    fn polled(self) -> Subject {
+        Subject { polled: true, ..self }
     }
 
     fn simulated(sector: u32, stepped: bool) -> Subject {
         let sim = Arc::new(SimDevice::new("sim", SIZE, sector, 42));
         sim.set_stepped(stepped);
         let device: Arc<dyn Device> = Arc::clone(&sim) as _;
-        Subject { device, sim: Some(sim), reactor: None }
+        Subject { device, sim: Some(sim), reactor: None, polled: false }
     }
 
     fn sector(&self) -> usize {
@@ -66,9 +72,9 @@ impl Subject {
     fn on_thread(&self, test: impl FnOnce(&Subject) + Send + 'static) -> thread::JoinHandle<()> {
         let subject = self.clone();
         thread::spawn(move || {
-            let guard = subject
-                .reactor
-                .map(|kind| Reactor::install(kind).expect("a fresh thread takes a reactor"));
+            let install = if subject.polled { Reactor::install_polled } else { Reactor::install };
+            let guard =
+                subject.reactor.map(|kind| install(kind).expect("a fresh thread takes a reactor"));
             test(&subject);
             drop(guard);
         })

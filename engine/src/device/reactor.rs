@@ -78,18 +78,32 @@ pub struct Guard {
 }
 
 impl Reactor {
-    /// Gives this thread a reactor: with a ring, or, for `Pool`, one that only parks.
+    /// Gives this thread a reactor: with a ring, or, for `Pool`, one that only parks. For threads that wait with [`park`] or [`block_on`]; one whose runtime
+    /// waits elsewhere takes [`Self::install_polled`].
     ///
     /// # Errors
     ///
     /// `AlreadyExists` if the thread has one; what the kernel says if it refuses a ring.
     pub fn install(kind: IoKind) -> io::Result<Guard> {
+        Self::install_as(kind, false)
+    }
+
+    /// The same for a thread whose runtime polls descriptors: [`ring_fd`] gives it the one to poll.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::install`].
+    pub fn install_polled(kind: IoKind) -> io::Result<Guard> {
+        Self::install_as(kind, true)
+    }
+
+    fn install_as(kind: IoKind, polled: bool) -> io::Result<Guard> {
         LOCAL.with(|local| {
             if local.installed.get().is_some() {
                 return Err(io::Error::from(io::ErrorKind::AlreadyExists));
             }
             if kind == IoKind::Uring {
-                let ring = Ring::new(local.parker.wake_fd()?)?;
+                let ring = Ring::new(local.parker.wake_fd()?, polled)?;
                 *local.ring.borrow_mut() = Some(ring);
             }
             local.installed.set(Some(kind));
@@ -115,10 +129,11 @@ pub fn installed() -> Option<IoKind> {
     LOCAL.with(|local| local.installed.get())
 }
 
-/// A descriptor that is readable when this thread's ring has completions, for a runtime that polls descriptors.
+/// A descriptor that is readable when this thread's ring has completions, for a runtime that polls descriptors; none unless the reactor was installed with
+/// [`Reactor::install_polled`].
 #[must_use]
 pub fn ring_fd() -> Option<RawFd> {
-    LOCAL.with(|local| local.ring.borrow().as_ref().map(Ring::fd))
+    LOCAL.with(|local| local.ring.borrow().as_ref().and_then(Ring::fd))
 }
 
 /// Requests of this thread's ring that are not finished.

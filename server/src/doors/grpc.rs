@@ -2,7 +2,7 @@
 //!
 //! * `records`: service Records, its unary calls in it. `batch`, `scan` (with `cursor`), `pipeline`: its others.
 //! * `admin`, `cluster`: the other services.
-//! * `call`, `execute`: one request of any kind, read and executed, for all of them. `in_flight`: many at once.
+//! * `call`, `execute`: one request of any kind, read and executed, for all of them. `in_flight`: many at once, each in a place of `places`.
 //! * `waiting`, `ready`: a pipeline's items before they are started, and its answers on their way. `ahead`: their memory.
 //! * `plain`, `request`, `answer`, `value`: between protobuf and the engine; `wire`: protobuf by hand. `reservation`: how large an answer
 //!   may become. `status`: failures as statuses. `timeout`: `grpc-timeout`.

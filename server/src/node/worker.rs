@@ -115,7 +115,7 @@ impl Worker {
     fn run(self, ready: std_mpsc::Sender<(usize, io::Result<()>)>) {
         let index = self.index;
         // Held as long as the worker runs: its ring goes with it.
-        let _ring = match reactor::Reactor::install(self.state.io.kind) {
+        let _ring = match reactor::Reactor::install_polled(self.state.io.kind) {
             Ok(ring) => ring,
             Err(error) => return drop(ready.send((index, Err(error)))),
         };

@@ -49,10 +49,13 @@ fn new_file(
 
 /// Checks a device that has its own file, in both ways of doing I/O and with every reactor that a thread may have.
 fn check_files(engine: &IoEngine, sector: Option<u32>) {
-    for reactor in [None, Some(IoKind::Pool), Some(engine.kind)] {
+    let mine = Some(engine.kind);
+    for (reactor, polled) in
+        [(None, false), (Some(IoKind::Pool), false), (mine, false), (mine, true)]
+    {
         let directory = TempDir::new().expect("a directory");
         match new_file(directory.path(), engine, sector) {
-            Ok(device) => check(&Subject::real(device, reactor)),
+            Ok(device) => check(&Subject { polled, ..Subject::real(device, reactor) }),
             Err(error) => eprintln!("skipped: {error}"),
         }
     }
@@ -273,7 +276,8 @@ fn a_read_past_the_end_is_an_error() {
 }
 
 /// Shows the two ways in which a runtime drives a ring: it polls the ring's descriptor when idle, and only
-/// turns when busy. If either stalled, reads would wait for the next unrelated event.
+/// turns when busy. If either stalled, reads would wait for the next unrelated event. A ring that nobody polls
+/// must be driven by turns too.
 #[test]
 fn a_ring_serves_a_runtime() {
     let Ok(engine) = IoEngine::choose(IoChoice::Uring) else {
@@ -283,12 +287,13 @@ fn a_ring_serves_a_runtime() {
     let device = new_file(directory.path(), &engine, None).expect("a new file");
     let subject = Subject::real(device, Some(IoKind::Uring));
     let test = |subject: &Subject| {
-        let fd = reactor::ring_fd().expect("the thread has a ring");
+        let fd = reactor::ring_fd();
+        assert_eq!(fd.is_some(), subject.polled);
         for round in 0..400 {
             let mut read = subject.device.read(AlignedBuf::new(65_536), 65_536, round * 4096);
             reactor::turn();
             while read.try_take().is_none() {
-                if round % 2 == 0 {
+                if let Some(fd) = fd.filter(|_| round % 2 == 0) {
                     let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
                     // SAFETY: one pollfd, which outlives the call.
                     let ready = unsafe { libc::poll(&raw mut poll, 1, 20_000) };
@@ -298,7 +303,9 @@ fn a_ring_serves_a_runtime() {
             }
         }
     };
-    subject.on_thread(test).join().expect("the test passes");
+    for subject in [subject.clone(), subject.polled()] {
+        subject.on_thread(test).join().expect("the test passes");
+    }
 }
 
 /// Shows that a ring with registered read buffers brings the right bytes into them, into those beyond their number and into larger ones, and that a buffer

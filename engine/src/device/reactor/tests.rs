@@ -25,14 +25,15 @@ fn kinds() -> Vec<Option<IoKind>> {
 
 /// Runs `test` on a thread of its own for each kind of reactor.
 fn with_each_kind(test: fn()) {
-    for kind in kinds() {
-        let run = move || {
-            let guard =
-                kind.map(|kind| Reactor::install(kind).expect("a fresh thread takes a reactor"));
-            test();
-            drop(guard);
-        };
-        thread::spawn(run).join().expect("the test passes");
+    for install in [Reactor::install, Reactor::install_polled] {
+        for kind in kinds() {
+            let run = move || {
+                let guard = kind.map(|kind| install(kind).expect("a fresh thread takes a reactor"));
+                test();
+                drop(guard);
+            };
+            thread::spawn(run).join().expect("the test passes");
+        }
     }
 }
 
@@ -155,11 +156,14 @@ fn a_thread_has_one_reactor() {
     for kind in kinds().into_iter().flatten() {
         let guard = Reactor::install(kind).expect("the thread has none");
         assert_eq!(installed(), Some(kind));
-        assert_eq!(ring_fd().is_some(), kind == IoKind::Uring);
+        assert_eq!(ring_fd(), None);
         let error = Reactor::install(kind).expect_err("the thread has one");
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         drop(guard);
         assert_eq!(installed(), None);
+        let guard = Reactor::install_polled(kind).expect("the first one is gone");
+        assert_eq!(ring_fd().is_some(), kind == IoKind::Uring);
+        drop(guard);
         assert_eq!(ring_fd(), None);
     }
 }

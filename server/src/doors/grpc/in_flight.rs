@@ -9,14 +9,14 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Instant,
 };
 
 use cairn_proto::v1::Code;
-use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Sleep, sleep_until};
 
+use self::places::Places;
 use super::{
     answer::Outcome,
     call::Call,
@@ -30,7 +30,7 @@ pub type Done = (u64, Outcome);
 /// Requests in flight.
 pub struct InFlight {
     operations: Arc<Operations>,
-    running: FuturesUnordered<Running>,
+    running: Places<Running>,
     /// Bytes that those running may be answered with, as they were started with.
     reserved: usize,
     expired: VecDeque<Done>,
@@ -89,7 +89,7 @@ impl InFlight {
     pub fn new(operations: Arc<Operations>) -> Self {
         Self {
             operations,
-            running: FuturesUnordered::new(),
+            running: Places::new(),
             reserved: 0,
             expired: VecDeque::new(),
             uncounted: Vec::new(),
@@ -150,17 +150,14 @@ impl InFlight {
         assert!(self.begin(running).is_none());
     }
 
-    fn begin(&mut self, mut running: Running) -> Option<Outcome> {
-        // Whoever would be woken by this poll is polled again when it enters the set.
-        let mut context = Context::from_waker(Waker::noop());
-        if let Poll::Ready(result) = running.execution.as_mut().poll(&mut context) {
-            let Running { namespace, kind, started, .. } = running;
+    fn begin(&mut self, running: Running) -> Option<Outcome> {
+        let (reserved, deadline) = (running.reserved, running.deadline);
+        if let Some(finished) = self.running.start(running) {
+            let Finished { namespace, kind, started, result, .. } = finished;
             return Some(self.answer(namespace, kind, started, result));
         }
         self.operations.metrics.in_flight.fetch_add(1, Relaxed);
-        self.reserved += running.reserved;
-        let deadline = running.deadline;
-        self.running.push(running);
+        self.reserved += reserved;
         if self.armed.is_none_or(|armed| deadline < armed) {
             self.arm(deadline);
         }
@@ -174,14 +171,17 @@ impl InFlight {
 
     /// The next answer; `None` when nothing is in flight.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Done>> {
-        self.poll_timer(context);
         loop {
             if let Some(done) = self.expired.pop_front() {
                 return Poll::Ready(Some(done));
             }
-            let finished = match self.running.poll_next_unpin(context) {
+            let finished = match self.running.poll_next(context) {
                 Poll::Ready(Some(finished)) => finished,
                 none => {
+                    // The timer only now: a look at it costs as much as an answer, and whoever is done does not miss its deadline.
+                    if none.is_pending() && self.poll_timer(context) {
+                        continue;
+                    }
                     self.count();
                     return none.map(|_| None);
                 }
@@ -196,10 +196,12 @@ impl InFlight {
         }
     }
 
-    fn poll_timer(&mut self, context: &mut Context<'_>) {
+    /// Whether a deadline has passed.
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> bool {
         while self.armed.is_some() && self.timer.as_mut().poll(context).is_ready() {
             self.expire(Instant::now());
         }
+        !self.expired.is_empty()
     }
 
     /// Answers those whose deadline has passed, and sets the timer for the others.
@@ -264,5 +266,6 @@ impl Drop for InFlight {
     }
 }
 
+mod places;
 #[cfg(test)]
 mod tests;

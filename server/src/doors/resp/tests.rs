@@ -3,5 +3,6 @@
 
 mod durable;
 mod ending;
+mod placing;
 mod rig;
 mod turns;

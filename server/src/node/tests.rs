@@ -32,10 +32,14 @@ struct TwoWorkers {
 
 impl TwoWorkers {
     fn start(durability: Durability) -> Self {
+        Self::with(durability, false)
+    }
+
+    fn with(durability: Durability, gather: bool) -> Self {
         let dir = TempDir::new().unwrap();
         let mut config = Config::dev(dir.path());
         (config.node.grpc_port, config.node.http_port, config.node.workers) = (0, 0, 2);
-        (config.resp.port, config.resp.gather) = (Some(0), false);
+        (config.resp.port, config.resp.gather) = (Some(0), gather);
         config.resp.password = Some(Secret::new("secret"));
         let engine = &mut config.namespaces[0].engine;
         engine.durability = durability;
@@ -114,6 +118,18 @@ impl Redis {
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// Connections that come to a worker that is not in use wake it for ever; and who does not want them to gather has them on all workers.
+#[test]
+fn new_connections_come_to_the_workers_in_use() {
+    for (gather, placed) in [(true, (8, 0)), (false, (4, 4))] {
+        let node = TwoWorkers::with(Durability::Buffer, gather);
+        let _clients: Vec<_> = (0..8).map(|_| node.client()).collect();
+        let clients = &node.resp().clients;
+        assert_eq!((clients.placed(0), clients.placed(1)), placed);
+        node.node.stop().unwrap();
     }
 }
 

@@ -111,21 +111,23 @@ impl Node {
     /// The Redis door, if there is one.
     fn resp(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
         let Some(resp) = &self.0.resp else { return Ok(()) };
-        let open = resp.connections.load(Relaxed) as u64;
-        encoder
-            .encode_descriptor(
-                "resp_connections",
-                "Redis clients connected",
-                None,
-                MetricType::Gauge,
-            )?
-            .encode_gauge(&open)?;
-        let refused = resp.refused_connections.load(Relaxed) as u64;
-        let help = "Redis clients refused since there were too many";
-        encoder
-            .encode_descriptor("resp_refused_connections", help, None, MetricType::Counter)?
-            .encode_counter::<NoLabelSet, _, u64>(&refused, None)?;
+        let open = resp.connections.load(Relaxed);
+        let workers = resp.gathering.used();
         for (name, help, value) in [
+            ("resp_connections", "Redis clients connected", open),
+            ("resp_workers", "Worker threads that serve Redis clients now", workers),
+        ] {
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Gauge)?
+                .encode_gauge(&(value as u64))?;
+        }
+        let refused = resp.refused_connections.load(Relaxed) as u64;
+        let refused_help = "Redis clients refused since there were too many";
+        let moved = resp.moved();
+        let moved_help = "Times a Redis client's connection went to another worker";
+        for (name, help, value) in [
+            ("resp_refused_connections", refused_help, refused),
+            ("resp_moved_connections", moved_help, moved),
             ("resp_received_bytes", "Bytes received from Redis clients", resp.bytes_in()),
             ("resp_sent_bytes", "Bytes sent to Redis clients", resp.bytes_out()),
         ] {

@@ -7,6 +7,9 @@ mod accept;
 mod banner;
 mod error;
 mod listen;
+mod take;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::{

@@ -62,6 +62,7 @@ pub struct Resp {
     pub password: Given<String>,
     pub max_connections: Given<i64>,
     pub idle_timeout: Given<Time>,
+    pub gather: Option<bool>,
     pub output_buffer: Given<Size>,
     pub request_size: Given<Size>,
 }

@@ -33,6 +33,8 @@ pub struct RespConfig {
     pub max_connections: usize,
     /// A connection that is silent for so long is closed; zero for never.
     pub idle_timeout: Duration,
+    /// Whether connections gather on as few workers as carry them; else they are spread over all when they come, and stay.
+    pub gather: bool,
     /// Bytes of answers that a connection holds while its client does not read, before it takes no more commands.
     pub output_buffer: u64,
     /// Bytes of one request, and so of one argument.
@@ -72,6 +74,7 @@ impl Default for RespConfig {
             password: None,
             max_connections: 10_000,
             idle_timeout: Duration::ZERO,
+            gather: true,
             output_buffer: 8 << 20,
             request_max: 16 << 20,
         }
@@ -134,6 +137,7 @@ pub fn settings(raw: Resp, namespaces: &[NamespaceSettings]) -> Checked<RespConf
             true => Duration::ZERO,
             false => time(&raw.idle_timeout, Duration::from_secs(1), default.idle_timeout)?,
         },
+        gather: raw.gather.unwrap_or(default.gather),
         output_buffer: size(&raw.output_buffer, 64 << 10..=1 << 30, default.output_buffer)?,
         request_max: size(&raw.request_size, REQUEST_MIN..=REQUEST_MAX, default.request_max)?,
     })
@@ -157,6 +161,7 @@ pub fn write(out: &mut String, resp: &RespConfig) -> std::fmt::Result {
     }
     writeln!(out, "max-connections = {}", resp.max_connections)?;
     writeln!(out, "idle-timeout = {}", quoted(format_duration(resp.idle_timeout)))?;
+    writeln!(out, "gather = {}", resp.gather)?;
     writeln!(out, "output-buffer = {}", quoted(format_size(resp.output_buffer)))?;
     writeln!(out, "request-size = {}", quoted(format_size(resp.request_max)))
 }

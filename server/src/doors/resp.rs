@@ -13,7 +13,7 @@
 //! * `range`, `bitwise`, `subsequence`, `extended`: what commands on strings work out: ranges, bits, what two have in common, sums.
 //! * `view`: what a transaction saw and stages. `place`: a key in a database. `item`: how values lie in records. `expiry`: when they end. `dump`, `lzf`: how they travel. `glob`: patterns of keys. `databases`: which set a database is.
 //! * `session`: a connection's state. `clients`: all connections. `counters`, `slowlog`: what was done. `fail`: errors.
-//! * `door`: what ties it to the node. `serve`: from an accepted socket to a connection.
+//! * `door`: what ties it to the node. `serve`: from an accepted socket to a connection. `gathering`: which workers serve connections.
 
 mod ahead;
 mod bitwise;
@@ -30,6 +30,7 @@ mod expiry;
 mod extended;
 mod fail;
 mod families;
+mod gathering;
 mod glob;
 mod inline;
 mod item;
@@ -52,5 +53,9 @@ mod tests;
 mod together;
 mod view;
 
+#[cfg(test)]
+pub use clients::Client;
+pub use connection::AtRest;
 pub use door::{Door, Shared};
-pub use serve::{look_after, refuse, serve, wake_together};
+pub use gathering::gather;
+pub use serve::{Arrival, look_after, refuse, serve, wake_together};

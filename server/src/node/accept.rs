@@ -1,7 +1,8 @@
 //! Accepting connections, and choosing the worker for each.
 //!
-//! Every worker accepts on its own socket, but gives the connection to the worker with the fewest: the kernel spreads few
-//! connections badly over sockets that share a port, and a client's few connections then stay where they are for long.
+//! Every worker accepts on its own socket, but gives the connection to the worker with the fewest, of those that serve the door: the
+//! kernel spreads few connections badly over sockets that share a port, and a gRPC client's few connections then stay where they are for
+//! long. A Redis client's may move later, by the same way. The ways to the workers are bounded as connections are: each is counted.
 
 use std::{
     io,
@@ -30,11 +31,19 @@ pub enum Through {
     Resp,
 }
 
+/// The way to each worker.
+pub type Peers = Arc<[mpsc::UnboundedSender<Connection>]>;
+
 /// A connection on its way to its worker; counted until it is dropped.
 pub struct Connection {
-    pub stream: std::net::TcpStream,
-    pub through: Through,
+    pub socket: Socket,
     pub counted: Counted,
+}
+
+/// What a worker is given of a connection.
+pub enum Socket {
+    Grpc(std::net::TcpStream),
+    Resp(resp::Arrival),
 }
 
 /// Counts a connection, of the node and of its worker, until it is dropped.
@@ -59,12 +68,29 @@ impl Through {
         enters
     }
 
+    /// The workers that serve this door are so many, those with the lowest numbers.
+    fn workers(self, state: &State) -> usize {
+        match (self, &state.resp) {
+            (Self::Resp, Some(resp)) => resp.gathering.used(),
+            _ => state.workers.len(),
+        }
+    }
+
     /// Connections open through this door.
     fn open(self, state: &State) -> (&AtomicUsize, Option<&resp::Shared>) {
         match (self, &state.resp) {
             (Self::Resp, Some(resp)) => (&resp.connections, Some(resp)),
             _ => (&state.connections, None),
         }
+    }
+}
+
+impl Counted {
+    /// Counts it as another worker's.
+    pub fn move_to(&mut self, worker: usize) {
+        self.state.workers[worker].connections.fetch_add(1, Relaxed);
+        self.state.workers[self.worker].connections.fetch_sub(1, Relaxed);
+        self.worker = worker;
     }
 }
 
@@ -76,12 +102,7 @@ impl Drop for Counted {
 }
 
 /// Accepts connections until the node stops, and hands each to the worker with the fewest.
-pub async fn accept(
-    listener: TcpListener,
-    through: Through,
-    state: Arc<State>,
-    peers: Arc<[mpsc::UnboundedSender<Connection>]>,
-) {
+pub async fn accept(listener: TcpListener, through: Through, state: Arc<State>, peers: Peers) {
     let stopped = state.stopped();
     tokio::pin!(stopped);
     loop {
@@ -106,11 +127,18 @@ pub async fn accept(
             continue;
         }
         let count = |index: &usize| state.workers[*index].connections.load(Relaxed);
-        let worker = (0..peers.len()).min_by_key(count).unwrap_or(0);
+        let worker = (0..through.workers(&state)).min_by_key(count).unwrap_or(0);
         state.workers[worker].connections.fetch_add(1, Relaxed);
         let counted = Counted { state: Arc::clone(&state), worker, through };
+        let socket = match (through, &state.resp) {
+            (Through::Resp, Some(resp)) => {
+                resp.gathering.somebody_came();
+                Socket::Resp(resp::Arrival::New(stream))
+            }
+            _ => Socket::Grpc(stream),
+        };
         // An error says that the worker has stopped, and the connection is closed.
-        let _ = peers[worker].send(Connection { stream, through, counted });
+        let _ = peers[worker].send(Connection { socket, counted });
     }
 }
 

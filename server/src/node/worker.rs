@@ -1,7 +1,7 @@
 //! A worker: one OS thread with one current-thread runtime, its own listener and its own ring.
 //!
-//! What a worker reads is served where it was read. Only a new connection may change workers, once, before anything is read from
-//! it: see [`accept`](super::accept).
+//! What a worker reads is served where it was read. A connection may change workers before anything is read from it: see
+//! [`accept`](super::accept). Those of Redis clients may do so again, when everything that was read is answered.
 
 use std::{
     io,
@@ -14,7 +14,6 @@ use std::{
 use cairn_engine::device::reactor;
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    net::TcpStream,
     runtime::{Builder, Runtime},
     sync::mpsc,
     task::JoinSet,
@@ -24,8 +23,9 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
     StartError,
-    accept::{Connection, Through, accept},
+    accept::{Connection, Peers, Through, accept},
     listen::Sockets,
+    take::take,
 };
 use crate::{
     doors::{grpc::connection::Door, http, resp},
@@ -52,7 +52,7 @@ struct Worker {
     health_service:
         tonic_health::pb::health_server::HealthServer<tonic_health::server::HealthService>,
     /// To each worker, this one included.
-    peers: Arc<[mpsc::UnboundedSender<Connection>]>,
+    peers: Peers,
     inbox: mpsc::UnboundedReceiver<Connection>,
 }
 
@@ -61,7 +61,7 @@ pub fn start(state: &Arc<State>, sockets: Sockets) -> Result<Vec<JoinHandle<()>>
     let (health, health_service) = health();
     let (peers, inboxes): (Vec<_>, Vec<_>) =
         sockets.grpc.iter().map(|_| mpsc::unbounded_channel()).unzip();
-    let peers: Arc<[_]> = peers.into();
+    let peers: Peers = peers.into();
     let (ready, is_ready) = std_mpsc::channel();
     let mut http = Some(sockets.http);
     let mut resp = sockets.resp.into_iter();
@@ -167,6 +167,9 @@ impl Worker {
         if let Some(redis) = &redis {
             tokio::spawn(resp::look_after(Arc::clone(redis)));
             tokio::spawn(resp::wake_together(Arc::clone(redis)));
+            if leads {
+                tokio::spawn(resp::gather(Arc::clone(redis)));
+            }
         }
         let listeners = [(Through::Grpc, Some(self.listener)), (Through::Resp, self.resp)];
         for (through, listener) in listeners {
@@ -191,10 +194,12 @@ impl Worker {
                 () = &mut stopped => break,
                 Some(_) = connections.join_next() => {}
                 Some(connection) = self.inbox.recv() => {
-                    take(&mut connections, &door, redis.as_ref(), connection);
+                    take(&mut connections, &door, redis.as_ref(), &self.peers, connection);
                 }
             }
         }
+        // Who is on the way here is at rest, and has nothing to wait for.
+        drop(self.inbox);
         if leads {
             report(&self.health, ServingStatus::NotServing).await;
             // Ends the streams of those who watch, behind this last word; they would hold up the stop.
@@ -254,31 +259,5 @@ fn serve_http(listener: TcpListener, state: Arc<State>) {
     match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => drop(tokio::spawn(http::serve(listener, state))),
         Err(error) => tracing::error!(%error, "the HTTP door cannot listen"),
-    }
-}
-
-fn take(
-    connections: &mut JoinSet<()>,
-    door: &Door,
-    redis: Option<&Arc<resp::Door>>,
-    connection: Connection,
-) {
-    let Connection { stream, through, counted } = connection;
-    match (TcpStream::from_std(stream), through, redis) {
-        (Ok(stream), Through::Resp, Some(redis)) => {
-            let redis = Arc::clone(redis);
-            connections.spawn(async move {
-                let _counted = counted;
-                resp::serve(stream, redis).await;
-            });
-        }
-        (Ok(stream), ..) => {
-            let door = door.clone();
-            connections.spawn(async move {
-                let _counted = counted;
-                door.serve(stream).await;
-            });
-        }
-        (Err(error), ..) => tracing::warn!(%error, "a connection was lost"),
     }
 }

@@ -1,6 +1,7 @@
-//! Who is connected: what `CLIENT LIST` shows, and how a connection is told to end.
+//! Who is connected: what `CLIENT LIST` shows, and how a connection is told to end, or to go to another worker.
 //!
-//! Each connection writes its own line, with plain stores; others read it, and may see a moment in between.
+//! Each connection writes its own line, with plain stores; others read it, and may see a moment in between. Which worker a connection
+//! is to be served by changes under the lock of the list alone, so that the counts by worker are exact.
 
 use std::{
     collections::BTreeMap,
@@ -43,8 +44,8 @@ pub struct Client {
     pub local: SocketAddr,
     /// The descriptor of its socket.
     pub descriptor: i32,
-    /// The worker that serves it.
-    pub worker: usize,
+    /// The worker that serves it; written by that worker's thread alone.
+    pub worker: AtomicUsize,
     /// When it came.
     pub since: Instant,
     /// Its last command, in milliseconds since `since`.
@@ -65,6 +66,8 @@ pub struct Client {
     pub output: AtomicUsize,
     /// Names it gave itself; most never do.
     pub names: Mutex<Option<Box<Names>>>,
+    /// The worker that is to serve it.
+    place: AtomicUsize,
     ending: AtomicU8,
     waker: AtomicWaker,
 }
@@ -82,7 +85,7 @@ impl Client {
             peer,
             local,
             descriptor,
-            worker,
+            worker: AtomicUsize::new(worker),
             since: Instant::now(),
             active_ms: AtomicU64::new(0),
             db: AtomicU8::new(0),
@@ -93,6 +96,7 @@ impl Client {
             input: AtomicUsize::new(0),
             output: AtomicUsize::new(0),
             names: Mutex::new(None),
+            place: AtomicUsize::new(worker),
             ending: AtomicU8::new(0),
             waker: AtomicWaker::new(),
         }
@@ -118,6 +122,11 @@ impl Client {
     pub fn rename(&self, change: impl FnOnce(&mut Names)) {
         let mut names = self.names.lock();
         change(names.get_or_insert_default());
+    }
+
+    /// The worker that is to serve it from its next rest on.
+    pub fn place(&self) -> usize {
+        self.place.load(Relaxed)
     }
 
     /// Tells the connection to end.
@@ -154,8 +163,24 @@ pub enum End {
 /// All clients.
 #[derive(Debug, Default)]
 pub struct Clients {
-    all: Mutex<BTreeMap<u64, Arc<Client>>>,
+    all: Mutex<All>,
     next: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    by_id: BTreeMap<u64, Arc<Client>>,
+    /// How many are to be served by each worker; as long as the highest worker that ever was to serve one.
+    by_place: Vec<usize>,
+}
+
+impl All {
+    fn at(&mut self, place: usize) -> &mut usize {
+        if self.by_place.len() <= place {
+            self.by_place.resize(place + 1, 0);
+        }
+        &mut self.by_place[place]
+    }
 }
 
 impl Clients {
@@ -167,23 +192,49 @@ impl Clients {
     /// Takes a client in, until the answer is dropped.
     pub fn add(self: &Arc<Self>, client: Client) -> Connected {
         let client = Arc::new(client);
-        self.all.lock().insert(client.id, Arc::clone(&client));
+        let mut all = self.all.lock();
+        all.by_id.insert(client.id, Arc::clone(&client));
+        *all.at(client.place()) += 1;
+        drop(all);
         Connected { clients: Arc::clone(self), client }
     }
 
     /// All of them, by number.
     pub fn list(&self) -> Vec<Arc<Client>> {
-        self.all.lock().values().cloned().collect()
+        self.all.lock().by_id.values().cloned().collect()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.all.lock().len()
+        self.all.lock().by_id.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.all.lock().is_empty()
+        self.all.lock().by_id.is_empty()
+    }
+
+    /// How many are to be served by this worker.
+    pub fn placed(&self, worker: usize) -> usize {
+        self.all.lock().by_place.get(worker).copied().unwrap_or(0)
+    }
+
+    /// Sends so many clients of one worker to another one; all, if they are fewer. Each goes when it next has something to do and has done it:
+    /// nobody is woken who is silent. Those who did something last and those who have long been silent go in the same shares.
+    pub fn send(&self, from: usize, to: usize, count: usize) {
+        let mut all = self.all.lock();
+        let now = Instant::now();
+        let mut those: Vec<_> =
+            all.by_id.values().filter(|client| client.place() == from).cloned().collect();
+        those.sort_by_cached_key(|client| client.idle_ms(now));
+        let (len, count) = (those.len(), count.min(those.len()));
+        // The last of each share: of two, the one with less to do.
+        let chosen = |at: &usize| (at + 1) * count / len > at * count / len;
+        for at in (0..len).filter(chosen) {
+            those[at].place.store(to, Relaxed);
+        }
+        *all.at(from) -= count;
+        *all.at(to) += count;
     }
 }
 
@@ -197,6 +248,8 @@ pub struct Connected {
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        self.clients.all.lock().remove(&self.client.id);
+        let mut all = self.clients.all.lock();
+        all.by_id.remove(&self.client.id);
+        *all.at(self.client.place()) -= 1;
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! One task and no others: [`Connection`] is polled by hand. What it does not need while its client is silent it does not have: the
 //! read buffer is the thread's, the answers' is given back, and commands that wait lie in boxes of their own. A client that does not
-//! read its answers is read from no more; one that sends slowly costs what it has sent.
+//! read its answers is read from no more; one that sends slowly costs what it has sent. At rest, which is when nothing is read and not
+//! answered, it may go on with another worker.
 
 mod commands;
+mod held;
 mod plain;
+mod rest;
 mod transfer;
 
 use std::{
@@ -18,7 +21,10 @@ use std::{
 };
 
 use bytes::BytesMut;
+use held::Held;
 use tokio::net::TcpStream;
+
+pub use rest::AtRest;
 
 use super::{
     ahead::Ahead,
@@ -68,15 +74,17 @@ pub struct Connection<R, F> {
     waker: Option<Waker>,
     /// Nothing more is read: the client has gone, or has said something that cannot be understood.
     deaf: bool,
-    /// Bytes counted as held of a request that is not complete.
-    held: usize,
+    /// What it holds of a request that is not complete.
+    held: Held,
 }
 
-impl<R, F> Drop for Connection<R, F> {
-    fn drop(&mut self) {
-        let receiving = &self.door.counters.receiving;
-        receiving.store(receiving.load(Relaxed) - self.held as u64, Relaxed);
-    }
+/// Why a connection is served no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It has ended.
+    Over,
+    /// Another worker is to go on with it: see [`Connection::into_rest`].
+    Moves,
 }
 
 /// Why a turn ended.
@@ -92,15 +100,14 @@ where
     R: Fn(Arc<Door>, Job, Reply) -> F,
     F: Future<Output = Ended>,
 {
-    /// A connection that has just come. `run` runs commands.
-    pub fn new(stream: TcpStream, door: Arc<Door>, connected: Connected, run: R) -> Self {
-        let trusted = door.shared.config.password.is_none();
-        let session = Session::new(Arc::clone(&connected.client), trusted);
-        Self {
-            stream,
+    /// Serves a connection, on the worker's own thread. `run` runs commands.
+    pub fn new(at_rest: AtRest, door: Arc<Door>, run: R) -> io::Result<Self> {
+        let AtRest { stream, connected, session } = at_rest;
+        Ok(Self {
+            stream: TcpStream::from_std(stream)?,
             queue: Queue::new(Arc::clone(&door), Arc::clone(&connected.client), run),
             connected,
-            session: Some(Box::new(session)),
+            session: Some(session),
             parser: Parser::default(),
             input: BytesMut::new(),
             ahead: Vec::new(),
@@ -111,9 +118,9 @@ where
             later: false,
             waker: None,
             deaf: false,
-            held: 0,
+            held: Held::new(&door.counters),
             door,
-        }
+        })
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> io::Result<Stop> {
@@ -223,15 +230,15 @@ where
     }
 }
 
-/// Completes when the connection has ended.
+/// Completes when the connection has ended, or is to go on elsewhere.
 impl<R, F> Future for Connection<R, F>
 where
     R: Fn(Arc<Door>, Job, Reply) -> F + Unpin,
     F: Future<Output = Ended>,
 {
-    type Output = io::Result<()>;
+    type Output = io::Result<Left>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Left>> {
         let this = self.get_mut();
         // Being told takes the waker, and more may be told: to end at once, after all.
         let told = this.connected.client.ending().is_some();
@@ -241,7 +248,7 @@ where
         }
         match this.connected.client.ending() {
             None => {}
-            Some(End::Now) => return Poll::Ready(Ok(())),
+            Some(End::Now) => return Poll::Ready(Ok(Left::Over)),
             Some(End::Answered) => {
                 this.hang_up();
                 this.stalled = None;
@@ -254,10 +261,11 @@ where
         let stop = this.turn(cx)?;
         this.show();
         if this.is_over() {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(Left::Over));
         }
         match stop {
             Stop::Yield => cx.waker().wake_by_ref(),
+            Stop::Idle if this.moves() => return Poll::Ready(Ok(Left::Moves)),
             Stop::Idle => {
                 this.queue.rest();
                 if this.ahead.is_empty() {

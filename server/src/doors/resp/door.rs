@@ -15,6 +15,7 @@ use super::{
     counters::{Counted, Counters},
     databases::{Databases, Sets},
     fail::Fail,
+    gathering::Gathering,
     slowlog::SlowLog,
     table,
     together::Together,
@@ -37,6 +38,8 @@ pub struct Shared {
     pub connections: AtomicUsize,
     /// Connections refused since there were too many.
     pub refused_connections: AtomicUsize,
+    /// Which workers serve connections.
+    pub gathering: Gathering,
     /// Which set each database is.
     pub databases: Databases,
     /// The counters of each worker.
@@ -70,6 +73,7 @@ impl Shared {
             idle_ms: AtomicU64::new(config.idle_timeout.as_millis() as u64),
             rates: Rates::default(),
             run_id: run_id(),
+            gathering: Gathering::new(workers, config.gather),
             config,
             place,
             clients: Arc::default(),
@@ -88,6 +92,11 @@ impl Shared {
     /// A counter of all workers together.
     pub fn sum(&self, of: fn(&Counters) -> &AtomicU64) -> u64 {
         self.counters.iter().map(|counters| of(counters).load(Relaxed)).sum()
+    }
+
+    /// How often a connection went to another worker.
+    pub fn moved(&self) -> u64 {
+        self.gathering.moved.load(Relaxed)
     }
 
     /// Bytes received.
@@ -147,10 +156,11 @@ pub struct Door {
 }
 
 impl Door {
-    /// The door of a worker; `None` when the node has none.
+    /// The door of the worker whose thread asks; `None` when the node has none.
     pub fn new(state: &Arc<State>, worker: usize) -> Option<Self> {
         let shared = Arc::clone(state.resp.as_ref()?);
         let counters = Arc::clone(&shared.counters[worker]);
+        shared.gathering.enter(worker);
         Some(Self {
             state: Arc::clone(state),
             shared,

@@ -1,16 +1,17 @@
 //! From an accepted socket to a connection, and the look after all of them.
 
 use std::{
+    io,
     os::fd::AsRawFd,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
-use tokio::{net::TcpStream, time};
+use tokio::time;
 
 use super::{
     clients::{Client, End},
-    connection::Connection,
+    connection::{AtRest, Connection, Left},
     counters,
     door::Door,
     run::run,
@@ -21,27 +22,62 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What a client is told that finds no place; sent if its socket takes it at once.
 const FULL: &[u8] = b"-ERR max number of clients reached\r\n";
 
-/// Serves a connection until its client leaves or is sent away.
-pub async fn serve(stream: TcpStream, door: Arc<Door>) {
-    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return };
-    let id = door.shared.clients.number();
-    let client = Client::new(id, (peer, local), stream.as_raw_fd(), door.worker);
-    let connected = door.shared.clients.add(client);
-    counters::add(&door.counters.connections, 1);
+/// A connection that a worker is to serve.
+#[derive(Debug)]
+pub enum Arrival {
+    /// It was accepted just now.
+    New(std::net::TcpStream),
+    /// Another worker served it until now.
+    Moved(AtRest),
+}
+
+/// Serves a connection until its client leaves or is sent away, or until another worker is to go on with it: the answer is what that one needs.
+pub async fn serve(arrival: Arrival, door: Arc<Door>) -> Option<AtRest> {
+    match try_serve(arrival, door).await {
+        Ok(moves) => moves,
+        Err(error) => {
+            // Mostly a client that went without saying so.
+            tracing::debug!(%error, "a Redis connection ended");
+            None
+        }
+    }
+}
+
+async fn try_serve(arrival: Arrival, door: Arc<Door>) -> io::Result<Option<AtRest>> {
+    let at_rest = take_up(arrival, &door)?;
     // Who comes while the node stops may have come after all were told.
     if door.state.stopping() {
-        connected.client.end(End::Answered);
+        at_rest.client().end(End::Answered);
     }
-    if let Err(error) = Connection::new(stream, door, connected, run).await {
-        // Mostly a client that went without saying so.
-        tracing::debug!(%error, "a Redis connection ended");
+    let mut connection = Connection::new(at_rest, door, run)?;
+    match (&mut connection).await? {
+        Left::Over => Ok(None),
+        Left::Moves => connection.into_rest().map(Some),
+    }
+}
+
+fn take_up(arrival: Arrival, door: &Door) -> io::Result<AtRest> {
+    match arrival {
+        Arrival::New(stream) => {
+            let ends = (stream.peer_addr()?, stream.local_addr()?);
+            let id = door.shared.clients.number();
+            let client = Client::new(id, ends, stream.as_raw_fd(), door.worker);
+            let connected = door.shared.clients.add(client);
+            counters::add(&door.counters.connections, 1);
+            Ok(AtRest::new(stream, door, connected))
+        }
+        Arrival::Moved(at_rest) => {
+            at_rest.client().worker.store(door.worker, Relaxed);
+            door.shared.gathering.moved.fetch_add(1, Relaxed);
+            Ok(at_rest)
+        }
     }
 }
 
 /// Sends a client away that came when there were as many as there may be.
 pub fn refuse(stream: &std::net::TcpStream) {
     // One that cannot be told is closed all the same.
-    let _ = std::io::Write::write(&mut &*stream, FULL);
+    let _ = io::Write::write(&mut &*stream, FULL);
 }
 
 /// Wakes the worker's connections when what they wait for may be durable. Never ends.
@@ -54,7 +90,7 @@ pub async fn look_after(door: Arc<Door>) {
     let stopped = door.state.stopped();
     tokio::pin!(stopped);
     let mut last = Last::default();
-    let mine = |client: &Arc<Client>| client.worker == door.worker;
+    let mine = |client: &Arc<Client>| client.worker.load(Relaxed) == door.worker;
     loop {
         tokio::select! {
             biased;

@@ -3,6 +3,7 @@
 
 mod durable;
 mod ending;
+mod placing;
 mod plain;
 mod rig;
 mod turns;

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -87,11 +87,8 @@ where
     /// Counts what is held of an incomplete request; whether the worker has room for it.
     fn may_hold(&mut self) -> bool {
         let held = self.input.len().saturating_sub(buffers::READ);
-        let receiving = &self.door.counters.receiving;
-        let all = receiving.load(Relaxed) + held as u64 - self.held as u64;
-        let grows = held > self.held;
-        receiving.store(all, Relaxed);
-        self.held = held;
+        let grows = held > self.held.bytes();
+        let all = self.held.change(held);
         !grows || all <= self.door.state.limits.worker_receiving as u64
     }
 

@@ -15,7 +15,7 @@ use cairn_engine::{
 use super::super::{
     clients::{Client, Connected},
     command::Handler,
-    connection::Connection,
+    connection::{AtRest, Connection},
     door::Door,
     parse::{Bounds, Parsed, Parser},
     reply::Reply,
@@ -91,7 +91,8 @@ impl Rig {
             std::thread::sleep(long);
             Box::pin(run(door, job, reply)) as Running
         };
-        Connection::new(stream, Arc::clone(&self.door), self.client(), run)
+        let at_rest = AtRest::new(stream.into_std().unwrap(), &self.door, self.client());
+        Connection::new(at_rest, Arc::clone(&self.door), run).unwrap()
     }
 
     /// Begins a command of a new client in database 0.

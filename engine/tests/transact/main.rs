@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod plain;
 mod scan;
 mod steps;
 mod threads;

@@ -124,6 +124,8 @@ fn settings_are_told_and_changed() {
     );
     let refused = ["CONFIG", "SET", "slowlog-max-len", "5", "appendonly", "no"];
     assert!(client.ask(&refused).starts_with("-ERR CONFIG SET failed"));
+    // A name that is none is shown as a client's bytes are everywhere.
+    assert!(client.ask(&["CONFIG", "SET", "no\0name", "1"]).ends_with("'no'\r\n"));
     let length = "*2\r\n$15\r\nslowlog-max-len\r\n$3\r\n128\r\n";
     assert_eq!(client.ask(&["CONFIG", "GET", "slowlog-m*"]), length);
     assert_eq!(client.ask(&["CONFIG", "SET", "slowlog-log-slower-than", "0"]), "+OK\r\n");

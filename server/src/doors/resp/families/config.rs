@@ -130,13 +130,14 @@ fn set(_: &mut Session, door: &Door, request: &Request, reply: &mut Reply) -> Do
     let mut changes: Vec<(&Setting, &Change, i64)> = Vec::new();
     for at in (2..request.len()).step_by(2) {
         let (name, value) = (request.arg(at), request.arg(at + 1));
-        let shown = String::from_utf8_lossy(name);
         let known = SETTINGS.iter().find(|s| name.eq_ignore_ascii_case(s.name.as_bytes()));
         let Some(setting) = known else {
-            return Err(Fail::new(format!(
-                "ERR Unknown option or number of arguments for CONFIG SET - '{shown}'"
-            )));
+            let shown = Fail::shown(name, usize::MAX);
+            let text: &[u8] = b"ERR Unknown option or number of arguments for CONFIG SET - '";
+            return Err(Fail::new([text, shown, b"'"].concat()));
         };
+        // As it was written; it is one that is known.
+        let shown = String::from_utf8_lossy(name);
         let failed = |why: &str| {
             Fail::new(format!(
                 "ERR CONFIG SET failed (possibly related to argument '{shown}') - {why}"
